@@ -1,0 +1,127 @@
+"""Files that appear whole or not at all, checksums, and free space.
+
+Every room that writes uses this one mechanism: write under a temporary name in the target's own
+directory, sync the file, rename it, sync the directory. A process killed at any point leaves
+either the old file, the new file, or a stray temporary that `is_temporary` recognises.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from corpuskit.errors import ResourceError
+
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+def is_temporary(path: str | os.PathLike) -> bool:
+    """Whether `path` is a leftover of an interrupted `atomic_path`."""
+    name = Path(path).name
+    return name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX)
+
+
+def sync_directory(directory: str | os.PathLike) -> None:
+    """Make renames in `directory` survive a power cut (no-op where directories cannot be opened)."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems refuse; the rename itself is still atomic
+        pass
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path-like
+        The final name. Its parent directory is created.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full; the temporary file is removed.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(final)
+        sync_directory(final.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(final) from error
+        raise
+
+
+def disk_full(path: str | os.PathLike) -> ResourceError:
+    """The error for a write that found no space left."""
+    return ResourceError(
+        "no space left on the disk; nothing incomplete was published",
+        where=str(path),
+        hint="free some space or choose another output directory, then run the same command "
+        "again: it resumes",
+    )
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 `text` to `path` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write `value` as readable, deterministic JSON (sorted keys) to `path` atomically."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def checksum(path: str | os.PathLike, chunk_bytes: int = 1 << 22) -> str:
+    """XXH3-128 of a file's bytes, as 32 hexadecimal digits."""
+    state = xxhash.xxh3_128()
+    with open(path, "rb") as handle:
+        while chunk := handle.read(chunk_bytes):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def remove_temporaries(directory: str | os.PathLike) -> int:
+    """Delete the leftovers of interrupted writes below `directory`; return how many there were."""
+    removed = 0
+    for path in Path(directory).rglob(f".*{_TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def require_free_space(directory: str | os.PathLike, needed_bytes: int) -> None:
+    """Raise `ResourceError` unless `directory`'s disk has `needed_bytes` free."""
+    existing = Path(directory).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise ResourceError(
+            f"the run needs about {needed_bytes / 1e9:.1f} GB of disk and {free / 1e9:.1f} GB are free",
+            where=str(directory),
+            hint="free some space, choose another output directory, or skip the check with --no-disk-check",
+        )
