@@ -1,0 +1,67 @@
+"""What an engine is: it takes calls and yields outcomes, and knows nothing else.
+
+The local engine and a cluster engine run the same task functions; planning, skipping, accounting
+and committing happen in `corpuskit.engine.execute`, once, for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from corpuskit.jobs import Entry, Outcome, Task, Workspace
+
+
+@dataclass(frozen=True)
+class Call:
+    """A task together with where it writes; everything in it pickles.
+
+    Attributes
+    ----------
+    task : Task
+    label : str
+        ``job/phase/index``, for messages.
+    key : str
+        The ledger key.
+    directory, checkpoint_path : str
+        See `corpuskit.jobs.Workspace`.
+    """
+
+    task: Task
+    label: str
+    key: str
+    directory: str
+    checkpoint_path: str
+
+    def execute(self, report_progress: Callable[[int], None]) -> Outcome:
+        """Run the task function in this process."""
+        workspace = Workspace(
+            Path(self.directory), Path(self.checkpoint_path), self.key, self.task.name, report_progress
+        )
+        return self.task.function(self.task, workspace)
+
+
+class Engine(Protocol):
+    """Runs calls in any order and yields each with its outcome as it finishes."""
+
+    def run(
+        self, calls: Sequence[Call], report_progress: Callable[[int], None]
+    ) -> Iterator[tuple[Call, Outcome]]: ...
+
+
+class Observer:
+    """Receives what a run does, for progress displays; every method may be left as it is."""
+
+    def phase_started(self, label: str, tasks: int, skipped: int, input_bytes: int) -> None:
+        """`tasks` are to run (`input_bytes` in all); `skipped` were done before."""
+
+    def progress(self, input_bytes: int) -> None:
+        """More input bytes are finished."""
+
+    def task_finished(self, entry: Entry) -> None:
+        """A task was committed."""
+
+    def phase_finished(self, label: str) -> None:
+        """Every task of the phase is committed."""

@@ -1,0 +1,22 @@
+"""Shared fixtures: where the real data lies, and a small recipe that runs in seconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("corpuskit", deadline=None, max_examples=60, derandomize=True)
+settings.load_profile("corpuskit")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real corpora beside the checkout; a test that needs them skips where they are missing."""
+    default = Path(__file__).parent.parent.parent / "shared" / "data"
+    path = Path(os.environ.get("CORPUSKIT_TEST_DATA", default))
+    if not path.is_dir():
+        pytest.skip(f"no test data at {path} (set CORPUSKIT_TEST_DATA)")
+    return path

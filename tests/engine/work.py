@@ -1,0 +1,60 @@
+"""Small jobs for engine tests; importable by spawned workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpuskit.documents import Tally
+from corpuskit.errors import InputError
+from corpuskit.jobs import Outcome, Slice, Task, Workspace, outputs_of
+
+
+def double(task: Task, workspace: Workspace) -> Outcome:
+    (piece,) = task.inputs
+    text = Path(piece.path).read_text()
+    if text == "raise":
+        raise ValueError("an unexpected thing")
+    if text == "user error":
+        raise InputError("a bad line", where=piece.path, hint="mend it")
+    if text.startswith("die once:") and not Path(text[9:]).exists():
+        Path(text[9:]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if text == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if text == "lose":
+        return Outcome((), Tally(2, 1))
+    if text == "slow":
+        time.sleep(0.3)
+    with workspace.publish("doubled", suffix=".txt") as publication:
+        publication.path.write_text(text * 2 + str(task.config))
+        publication.rows = 1
+    workspace.report_progress(piece.stop or len(text))
+    return Outcome((publication.output,), Tally(1, 1))
+
+
+def join(task: Task, workspace: Workspace) -> Outcome:
+    with workspace.publish("joined", suffix=".txt") as publication:
+        publication.path.write_text("".join(Path(piece.path).read_text() for piece in task.inputs))
+    return Outcome((publication.output,), metrics={"parts": len(task.inputs)})
+
+
+@dataclass(frozen=True)
+class DoubleAndJoin:
+    """Doubles every input file, then joins all of them."""
+
+    paths: tuple[str, ...]
+    config: int = 0
+    name = "double"
+    phases = ("double", "join")
+
+    def plan(self, phase, done):
+        if phase == "double":
+            return [
+                Task(i, double, (Slice(path, relative_path=Path(path).name),), self.config)
+                for i, path in enumerate(self.paths)
+            ]
+        return [Task(0, join, tuple(o.as_slice() for o in outputs_of(done["double"], "doubled")))]
