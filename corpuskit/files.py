@@ -108,8 +108,9 @@ def remove_temporaries(directory: str | os.PathLike) -> int:
     """Delete the leftovers of interrupted writes below `directory`; return how many there were."""
     removed = 0
     for path in Path(directory).rglob(f".*{_TEMPORARY_SUFFIX}"):
-        path.unlink(missing_ok=True)
-        removed += 1
+        if path.is_file():
+            path.unlink(missing_ok=True)
+            removed += 1
     return removed
 
 

@@ -33,12 +33,13 @@ def kernel(function: Callable | None = None, **options: Any) -> Any:
     """
     if function is None:
         return lambda f: kernel(f, **options)
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = cache_directory()
+    config: Any = numba.config  # its attributes are made at run time
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = cache_directory()
     try:
         return numba.njit(cache=True, nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
 @cache

@@ -1,5 +1,4 @@
 import errno
-import os
 import shutil
 
 import pytest
@@ -15,14 +14,14 @@ def test_a_block_that_fails_leaves_the_old_file(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_full_disk_is_a_clear_error_and_publishes_nothing(tmp_path):
     with pytest.raises(ResourceError, match="no space left"), files.atomic_path(tmp_path / "a") as temporary:
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_a_kill_are_recognised_and_removed(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_everything_written_comes_back_and_is_counted(tmp_path):
     assert outcome.tally.dropped == {"x/y": 20}
     assert outcome.tally.quarantined == {"ingest/bad": 10}
     (quarantine,) = [o for o in outcome.outputs if o.kind == "quarantine"]
-    lines = [json.loads(line) for line in open(quarantine.path, encoding="utf-8")]
+    lines = [json.loads(line) for line in Path(quarantine.path).read_text(encoding="utf-8").splitlines()]
     assert lines[3] == {"path": "f", "offset": 3, "reason": "ingest/bad", "detail": "why"}
 
 
@@ -84,7 +85,8 @@ def test_records_with_other_columns_lie_beside_each_other(tmp_path):
         outcome = sink.close()
     labels = [b.to_pylist()[0].get("label") for o in outcome.outputs for b in read_documents(o.path)]
     assert len(outcome.outputs) == 3
-    assert labels == ["x", 5, None, None] or sorted(map(str, labels)) == ["5", "None", "None", "x"]
+    assert sorted(map(str, labels)) == ["5", "None", "x"]
+    assert outcome.tally.kept == 4
 
 
 def test_a_cut_part_is_a_clear_error(tmp_path):
@@ -92,8 +94,8 @@ def test_a_cut_part_is_a_clear_error(tmp_path):
         write_all(sink)
         outcome = sink.close()
     path = next(o.path for o in outcome.outputs if o.kind == "kept")
-    data = open(path, "rb").read()
-    open(path, "wb").write(data[: len(data) // 2])
+    data = Path(path).read_bytes()
+    Path(path).write_bytes(data[: len(data) // 2])
     with pytest.raises(ArtifactError, match="not a whole Arrow file"):
         list(read_documents(path))
 

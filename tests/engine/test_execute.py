@@ -67,7 +67,7 @@ def test_verify_notices_a_changed_byte(tmp_path, job):
 def test_verify_notices_an_input_changed_behind_its_modification_time(tmp_path, job):
     out, task = tmp_path / "out", job("a", "b")
     run(task, out, verify=True)
-    stat = os.stat(task.paths[0])
+    stat = Path(task.paths[0]).stat()
     Path(task.paths[0]).write_text("z")
     os.utime(task.paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert run(task, out).tasks_run == 0

@@ -1,0 +1,49 @@
+"""The command line: one group per room, no logic.
+
+Errors a user can cause end in three plain lines and exit status 2; an interrupt says that the same
+command resumes; anything else is a bug and says where its traceback was put.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from corpuskit.errors import CorpuskitError
+
+USER_ERROR, INTERRUPTED, INTERNAL_ERROR = 2, 130, 70
+
+
+def main() -> None:
+    """Entry point of the `corpuskit` command."""
+    from corpuskit.cli.app import app
+
+    try:
+        app()
+    except CorpuskitError as error:
+        print_error(error)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command resumes", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="corpuskit-", suffix=".log", delete=False, encoding="utf-8"
+        ) as log:
+            log.write(traceback.format_exc())
+        print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"  this is a bug in corpuskit; the traceback is in {Path(log.name)}", file=sys.stderr)
+        sys.exit(INTERNAL_ERROR)
+
+
+def print_error(error: CorpuskitError) -> None:
+    """The three lines: what was wrong, where, what to do."""
+    print(f"error: {error.what}", file=sys.stderr)
+    if error.where:
+        print(f"  where: {error.where}", file=sys.stderr)
+    if error.hint:
+        print(f"  to do: {error.hint}", file=sys.stderr)

@@ -1,0 +1,46 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import corpuskit
+from corpuskit.cli import documents, models, road, tokens
+
+app = typer.Typer(
+    name="corpuskit",
+    help="Clean, deduplicate, tokenize and shard Chinese text for language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(corpuskit.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run")(road.run)
+app.command("demo")(road.demo)
+app.command("rescue")(road.rescue)
+app.command("clean")(documents.clean)
+app.command("dedup")(documents.dedup)
+app.command("train")(models.train)
+app.command("generate")(models.generate)
+app.add_typer(tokens.vocab, name="vocab", help="Train, extend and inspect vocabularies.")
+app.add_typer(tokens.shards, name="shards", help="Write, inspect and verify token shards.")

@@ -1,0 +1,132 @@
+"""`corpuskit run`, `demo` and `rescue`: the whole road."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from corpuskit.pipeline.recipe import Recipe
+
+Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="Output directory (instead of the recipe's).")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a field: section.field=value. May be given several times."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many records, for trying out.")]
+
+
+# As many workers as this process may use cores.
+DEFAULT_WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="Input path (instead of the recipe's). May be repeated."),
+    ] = None,
+    output: Output = None,
+    set_: Set = None,
+    workers: Workers = DEFAULT_WORKERS,
+    limit: Limit = None,
+    shard: Annotated[str, typer.Option(help="Run slice i of N of each phase's tasks, as i/N.")] = "0/1",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare checksums of all inputs and finished files.")
+    ] = False,
+    no_disk_check: Annotated[
+        bool, typer.Option("--no-disk-check", help="Start even if the disk looks too small.")
+    ] = False,
+) -> None:
+    """Run a recipe from crawl to model, or resume it."""
+    from corpuskit.pipeline.recipe import load_recipe
+
+    overrides = list(set_ or [])
+    if inputs:
+        overrides.append(f"input.paths={json.dumps(inputs)}")
+    if output is not None:
+        overrides.append(f"output={json.dumps(output)}")
+    if limit is not None:
+        overrides.append(f"input.limit={limit}")
+    loaded = load_recipe(recipe, overrides)
+    if dry_run:
+        from corpuskit.pipeline.plan import describe_plan
+
+        print(describe_plan(loaded))
+        return
+    next_steps = [
+        f"look at a shard:       corpuskit shards info {loaded.output}/shards",
+        f"write more text:       corpuskit generate {loaded.output}/model --prompt 我想",
+        f"bring back documents:  corpuskit rescue {loaded.output} --reason REASON --to rescued.arrow",
+    ]
+    _run(loaded, workers, shard, verify, not no_disk_check, next_steps)
+
+
+def demo(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", help="Your own crawl instead of the bundled one. May be repeated."),
+    ] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="Output directory.")] = "corpuskit-demo",
+    gpt2: Annotated[
+        str, typer.Option(help="Path of GPT-2's vocabulary; 'gpt2' is the one of the demo extra.")
+    ] = "gpt2",
+    set_: Set = None,
+    workers: Workers = DEFAULT_WORKERS,
+) -> None:
+    """Run the whole road on a small bundled crawl: clean, deduplicate, tokenize, train, generate."""
+    from corpuskit.pipeline.demo import RECIPE, demo_recipe
+
+    loaded = demo_recipe(output, inputs or (), gpt2, set_ or ())
+    next_steps = [
+        "the same on your own crawl:",
+        f"  corpuskit demo --input 'PATH/*.warc.gz' --output {output}-mine",
+        "then with a recipe of your own:",
+        f"  cp {RECIPE} recipe.yaml",
+        "  corpuskit run recipe.yaml --input 'PATH/*.warc.gz' --output out",
+        "and more text from the model:",
+        f"  corpuskit generate {output}/model --prompt 我想",
+    ]
+    _run(loaded, workers, "0/1", False, True, next_steps)
+
+
+def rescue(
+    output: Annotated[Path, typer.Argument(help="Output directory of a run.")],
+    reason: Annotated[list[str], typer.Option(help="Reason to rescue, e.g. clean/short. May be repeated.")],
+    to: Annotated[Path, typer.Option(help="Arrow file to write.")] = Path("rescued.arrow"),
+) -> None:
+    """Turn documents that a run dropped back into input."""
+    from corpuskit.pipeline.rescue import rescue as rescue_documents
+
+    count = rescue_documents(output, reason, to)
+    print(f"{count:,} documents written to {to}")
+    print(f"use them: corpuskit run recipe.yaml --set 'input.rescued=[{to}]'")
+
+
+def _run(
+    recipe: Recipe, workers: int, shard: str, verify: bool, check_disk: bool, next_steps: list[str]
+) -> None:
+    from rich.console import Console
+
+    from corpuskit.cli.progress import observer_for
+    from corpuskit.cli.summary import print_summary
+    from corpuskit.engine import ShardOf
+    from corpuskit.pipeline.run import run_recipe
+
+    report = run_recipe(
+        recipe,
+        workers=workers,
+        shard=ShardOf.parse(shard),
+        verify=verify,
+        check_disk=check_disk,
+        observer=observer_for(Console(stderr=True)),
+    )
+    print_summary(report, Console(), next_steps)

@@ -1,0 +1,81 @@
+"""What a run prints at its end: what came in, what was dropped and why, what came out, what next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from corpuskit.pipeline.report import FILE_NAME, Report
+
+
+def print_summary(report: Report, console: Console, next_steps: Sequence[str]) -> None:
+    """Print the end of a run."""
+    console.print()
+    console.print(_funnel(report))
+    if report.vocabularies:
+        console.print(_vocabularies(report.vocabularies))
+    if report.shards is not None:
+        shards = report.shards
+        console.print(
+            f"[bold]shards[/]  {shards['tokens']:,} tokens in {shards['documents']:,} documents, "
+            f"{shards['num_shards']} file{'s' if shards['num_shards'] != 1 else ''}, {shards['dtype']}",
+            highlight=False,
+        )
+    if report.model is not None:
+        console.print(f"[bold]model[/]   {_model_line(report.model)}", highlight=False)
+    for sample in report.samples:
+        console.print(f"\n[bold]generated[/] from {sample['prompt']!r}:", highlight=False)
+        console.print(f"  {escape(sample['text'])}", highlight=False)
+    console.print("\n[bold]where[/]")
+    for name, path in _places(report):
+        console.print(f"  {name:<13} {escape(path)}", highlight=False, soft_wrap=True)
+    console.print("\n[bold]next[/]")
+    for step in next_steps:
+        console.print(f"  {escape(step)}", highlight=False, soft_wrap=True)
+
+
+def _funnel(report: Report) -> Table:
+    tally = report.tally
+    table = Table(title="documents", title_justify="left", show_header=False, box=None, padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("came in", f"{tally.documents_in:,}")
+    for kind, reasons in (("dropped", tally.dropped), ("quarantined", tally.quarantined)):
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+            table.add_row(f"{kind}: {reason}", f"-{count:,}")
+    table.add_row("[bold]kept[/]", f"[bold]{tally.kept:,}[/]")
+    return table
+
+
+def _vocabularies(vocabularies: Mapping[str, Mapping]) -> Table:
+    table = Table(title="vocabularies", title_justify="left", box=None, padding=(0, 2))
+    for name, justify in (("name", "left"), ("tokens", "right"), ("bytes/token", "right"), ("path", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for name, facts in vocabularies.items():
+        ratio = facts.get("bytes_per_token")
+        table.add_row(
+            name, f"{facts['vocab_size']:,}", "" if ratio is None else f"{ratio:.2f}", escape(facts["path"])
+        )
+    return table
+
+
+def _model_line(model: Mapping) -> str:
+    line = f"{model['steps']:,} steps, {model['tokens']:,} tokens seen, loss {model['loss']:.3f}"
+    if model["held_out_loss"] is not None:
+        line += f", held-out loss {model['held_out_loss']:.3f}"
+    return line
+
+
+def _places(report: Report) -> list[tuple[str, str]]:
+    places = [
+        ("report", f"{report.output}/{FILE_NAME}"),
+        ("dropped rows", f"{report.output}/work/*/*/dropped"),
+    ]
+    if report.shards is not None:
+        places.append(("shards", report.shards["path"]))
+    if report.model is not None:
+        places.append(("model", report.model["path"]))
+    return places

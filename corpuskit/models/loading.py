@@ -1,0 +1,178 @@
+"""Creating, saving and loading causal language models, in the directory layout of Hugging Face.
+
+What `save` writes is what `AutoModelForCausalLM` and `AutoTokenizer` load unchanged: config.json,
+generation_config.json, model.safetensors and the tokenizer's files. Two entries carry our padding
+of the vocabulary across: ``unpadded_vocab_size`` in config.json, and ``suppress_tokens`` in
+generation_config.json, by which transformers' own `generate` never emits a padding row either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+)
+from transformers.utils import logging
+
+from corpuskit.errors import ArtifactError, ConfigError, InputError
+from corpuskit.models.configurations import ModelConfig, padded_vocabulary
+from corpuskit.models.seeds import derive
+from corpuskit.models.staging import staged_directory
+from corpuskit.models.tokenizers import TextTokenizer, load_tokenizer
+
+__all__ = ["create", "load", "load_tokenizer", "save", "vocabulary_size"]
+
+
+def create(
+    config: ModelConfig, vocab_size: int, seed: int, end_of_text_id: int | None = None
+) -> PreTrainedModel:
+    """A GPT-2 with fresh weights.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    vocab_size : int
+        Tokens of the tokenizer; the embedding gets `padded_vocabulary` rows, tied to the output.
+    seed : int
+        The run's seed. The weights depend on it, the configuration and the torch version only;
+        torch's global generator is left as it was.
+    end_of_text_id : int, optional
+        The token that ends a document; written to the configuration as bos, eos and pad.
+
+    Raises
+    ------
+    ConfigError
+        If the vocabulary is empty or `end_of_text_id` lies outside it.
+    """
+    if vocab_size < 1:
+        raise ConfigError(f"a model needs at least one token, not {vocab_size}", where="vocab_size")
+    if end_of_text_id is not None and not 0 <= end_of_text_id < vocab_size:
+        raise ConfigError(
+            f"token {end_of_text_id} is not one of the {vocab_size} tokens", where="end_of_text_id"
+        )
+    rows = padded_vocabulary(vocab_size)
+    special = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id, "pad_token_id": end_of_text_id}
+    settings: dict[str, Any] = {
+        "vocab_size": rows,
+        "unpadded_vocab_size": vocab_size,
+        "n_positions": config.context_length,
+        "n_embd": config.width,
+        "n_layer": config.layers,
+        "n_head": config.heads,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "resid_pdrop": config.dropout,
+        **special,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "initial weights"))
+        model = GPT2LMHeadModel(GPT2Config(**settings))
+    padding = list(range(vocab_size, rows))
+    model.generation_config = GenerationConfig(suppress_tokens=padding or None, **special)
+    return model
+
+
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Tokens that may be emitted: the rows of the output layer less the padding `create` added."""
+    rows = model.get_output_embeddings().weight.shape[0]
+    return min(rows, getattr(model.config, "unpadded_vocab_size", None) or rows)
+
+
+def save(
+    model: PreTrainedModel, directory: str | os.PathLike, tokenizer: TextTokenizer | None = None
+) -> None:
+    """Write `model`, and `tokenizer` if given, so that transformers loads the directory.
+
+    Every file appears whole, config.json last; other files in `directory` stay.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full; what was there before is untouched.
+    """
+    with staged_directory(directory, last="config.json") as stage:
+        with _quiet():
+            model.save_pretrained(stage)
+        if tokenizer is not None:
+            for name, content in tokenizer.files().items():
+                (stage / name).write_bytes(content)
+
+
+def load(directory: str | os.PathLike) -> PreTrainedModel:
+    """Load a causal language model in float32 from a local Hugging Face directory.
+
+    Parameters
+    ----------
+    directory : path-like
+        What `save` wrote, or any other model that `AutoModelForCausalLM` knows. Nothing is
+        downloaded, and no code from the directory is run.
+
+    Raises
+    ------
+    InputError
+        If there is no such directory or it holds no config.json.
+    ArtifactError
+        If the configuration cannot be read, weights are missing, damaged, left over, or not of
+        the configured shape.
+    """
+    path = Path(directory)
+    if not (path / "config.json").is_file():
+        raise InputError(
+            "no model here: config.json is missing",
+            where=str(path),
+            hint="give a directory that corpuskit.train.fit or transformers' save_pretrained wrote",
+        )
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(path, local_files_only=True)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path, config=config, local_files_only=True, output_loading_info=True, dtype=torch.float32
+            )
+    # transformers and safetensors raise whatever their parsers raise on damaged files
+    except Exception as error:
+        raise ArtifactError(
+            f"the model cannot be loaded: {_first_line(error)}",
+            where=str(path),
+            hint="copy the directory again, or load an earlier checkpoint",
+        ) from error
+    model, report = loaded
+    for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if report[problem]:
+            names = sorted(str(key) for key in report[problem])
+            kind = problem.removesuffix("_keys")
+            raise ArtifactError(
+                f"{len(names)} {kind} weights: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}",
+                where=str(path),
+                hint="config.json and the weights do not belong together",
+            )
+    return cast(PreTrainedModel, model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports off the terminal; we report ourselves."""
+    verbosity = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Any) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

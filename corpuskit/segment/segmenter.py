@@ -1,0 +1,426 @@
+"""The segmenter: exactly jieba 0.42.1's words, for one string or for a column of documents.
+
+One deliberate difference: a word deleted from one segmenter stays known to the others. jieba keeps
+deleted words in one set for the whole process, so there a deletion changes every `Tokenizer`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import log
+from typing import IO, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from corpuskit.errors import ConfigError, InputError, MismatchError
+from corpuskit.kernels import segmentation, trie
+from corpuskit.segment import batches, dictionary, full_mode, tables
+
+Token = tuple[str, int, int]
+
+
+class Segmenter:
+    """jieba's segmentation with a dictionary of its own.
+
+    Parameters
+    ----------
+    dictionary : path-like, optional
+        A main dictionary (``word frequency [tag]`` a line); by default the installed jieba's.
+    user_dictionary : path-like or sequence of path-like, optional
+        User dictionaries, loaded in order as by `load_userdict`.
+    hmm : bool
+        Whether to find words outside the dictionary with jieba's hidden Markov model, where a call
+        does not say.
+
+    Raises
+    ------
+    InputError
+        If a dictionary is missing or has a bad line; the error names file and line.
+
+    Notes
+    -----
+    Segmenters are independent of each other and pickle by name of the dictionary and the words that were
+    added. Cutting from several threads is safe; adding words while another thread cuts is not.
+    """
+
+    def __init__(
+        self,
+        dictionary: str | os.PathLike | None = None,
+        user_dictionary: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        *,
+        hmm: bool = True,
+    ) -> None:
+        self.dictionary = None if dictionary is None else os.path.abspath(dictionary)  # noqa: PTH100
+        self.hmm = hmm
+        self.tags: dict[str, str] = {}
+        """Tags of user words, as given."""
+        self._added: dict[str, int] = {}
+        self._deleted: set[str] = set()
+        self._lock = threading.RLock()
+        self._load()
+        if user_dictionary is not None:
+            single = isinstance(user_dictionary, (str, os.PathLike))
+            for path in [user_dictionary] if single else user_dictionary:  # type: ignore[union-attr]
+                self.load_userdict(path)  # type: ignore[arg-type]
+
+    def _load(self) -> None:
+        loaded = tables.load_dictionary(self.dictionary)
+        self._key = loaded.key
+        self._trie = loaded.trie
+        self._frequencies = loaded.frequencies
+        self._total = loaded.total
+        self._weight_of = {frequency: i for i, frequency in enumerate(self._frequencies)}
+        self._logs = tables.logarithms(self._frequencies)
+        self._hmm_table = tables.load_hmm()
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("dictionary", "hmm", "tags", "_added", "_deleted", "_key", "_total")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+        self._load()
+        if self._key != state["_key"]:
+            raise MismatchError(
+                "the dictionary is not the one this segmenter was pickled with",
+                where=self.dictionary or "the installed jieba",
+                hint="use the same dictionary file and jieba version in every process",
+            )
+        for word, frequency in self._added.items():
+            self._insert(word, frequency)
+        for word in self._deleted:
+            self._force_split(word)
+        self._total = state["_total"]
+
+    def __repr__(self) -> str:
+        return f"Segmenter(dictionary={self.dictionary!r}, hmm={self.hmm}, {len(self._added)} words added)"
+
+    @property
+    def total(self) -> int:
+        """Sum of all frequencies, as jieba counts it: overwriting a word only adds to it."""
+        return self._total
+
+    def cut(self, text: str, *, hmm: bool | None = None, cut_all: bool = False) -> list[str]:
+        """Words of `text`, in order.
+
+        Parameters
+        ----------
+        text : str
+            Any text without lone surrogates.
+        hmm : bool, optional
+            Use the hidden Markov model; by default as the segmenter was made.
+        cut_all : bool
+            Full mode: every dictionary word, overlapping, with jieba's empty strings around white
+            space. Otherwise the words joined are exactly `text`.
+
+        Raises
+        ------
+        ConfigError
+            If `text` is not a str.
+        InputError
+            If `text` holds a lone surrogate, or the dictionary is empty.
+        """
+        if cut_all:
+            _encode(text)
+            return full_mode.cut_all(self._trie, text)
+        begin = 0
+        words = []
+        for end in self._ends(text, hmm).tolist():
+            words.append(text[begin:end])
+            begin = end
+        return words
+
+    def lcut(self, text: str, *, hmm: bool | None = None, cut_all: bool = False) -> list[str]:
+        """Same as `cut`, under jieba's name for it."""
+        return self.cut(text, hmm=hmm, cut_all=cut_all)
+
+    def lcut_for_search(self, text: str, *, hmm: bool | None = None) -> list[str]:
+        """Words of `text` in search mode: before each word, the two- and three-character words in it."""
+        return [text[begin:end] for begin, end in self._search_spans(text, hmm)]
+
+    def tokenize(
+        self, text: str, mode: Literal["default", "search"] = "default", *, hmm: bool | None = None
+    ) -> Iterator[Token]:
+        """Yield (word, start, end), positions in characters, as `cut` or `lcut_for_search` finds them."""
+        if mode not in ("default", "search"):
+            raise ConfigError(f"unknown mode {mode!r}", where="mode", hint="allowed: 'default', 'search'")
+        if mode == "search":
+            spans = self._search_spans(text, hmm)
+        else:
+            ends = self._ends(text, hmm).tolist()
+            spans = [[begin, end] for begin, end in zip([0, *ends], ends)]
+        return ((text[begin:end], begin, end) for begin, end in spans)
+
+    def cut_batch(
+        self,
+        texts: pa.Array | pa.ChunkedArray,
+        *,
+        hmm: bool | None = None,
+        unit: Literal["bytes", "characters"] = "bytes",
+        threads: int = 1,
+    ) -> pa.LargeListArray:
+        """Word ends for a column of documents.
+
+        Parameters
+        ----------
+        texts : pyarrow.Array or pyarrow.ChunkedArray
+            ``string``, ``large_string`` or ``string_view``.
+        hmm : bool, optional
+            Use the hidden Markov model; by default as the segmenter was made.
+        unit : {"bytes", "characters"}
+            What the ends count from the start of each document: UTF-8 bytes, or code points.
+        threads : int
+            Threads to use; the result does not depend on it.
+
+        Returns
+        -------
+        pyarrow.LargeListArray
+            ``large_list<int32>``: the exclusive end of each word; null where the document is null. A word
+            begins where the one before ended, and the last end is the document's length.
+
+        Raises
+        ------
+        ConfigError
+            If an argument is of the wrong type or value.
+        InputError
+            If a document is not UTF-8 or longer than 2**31 - 1 bytes; the error names the row.
+        """
+        if unit not in ("bytes", "characters"):
+            raise ConfigError(f"unknown unit {unit!r}", where="unit", hint="allowed: 'bytes', 'characters'")
+        column = batches.text_column(texts)
+        rows, ends = self._batch_ends(column, hmm, unit, threads)
+        return batches.list_array(rows, pa.array(ends), column)
+
+    def words_batch(
+        self, texts: pa.Array | pa.ChunkedArray, *, hmm: bool | None = None, threads: int = 1
+    ) -> pa.LargeListArray:
+        """Words for a column of documents.
+
+        Parameters and errors are those of `cut_batch`.
+
+        Returns
+        -------
+        pyarrow.LargeListArray
+            ``large_list<large_string>``. The words are views: they share the text buffer of `texts`.
+        """
+        column = batches.text_column(texts)
+        rows, ends = self._batch_ends(column, hmm, "bytes", threads)
+        return batches.list_array(rows, batches.word_views(column, rows, ends), column)
+
+    def frequency(self, word: str) -> int | None:
+        """Frequency of `word`: 0 for a mere prefix of words, None for anything else."""
+        codes = _code_points(word)
+        at = trie.lookup(self._trie, codes, 0, codes.size) if codes.size else -1
+        return None if at < 0 else self._frequencies[int(self._trie[at + 1]) & trie.WEIGHT]
+
+    def load_userdict(self, source: str | os.PathLike | IO) -> None:
+        """Add the words of a user dictionary: a path, or an open file of bytes or text.
+
+        A line is ``word``, ``word frequency`` or ``word frequency tag``; without a frequency the word gets
+        the one `suggest_freq` says at that moment. Warns once if words can never match (`is_matchable`).
+
+        Raises
+        ------
+        InputError
+            For a line that is not UTF-8, holds a tab, or has an impossible frequency, naming file and line;
+            the words before it stay added.
+        """
+        unmatchable = []
+        for entry in dictionary.read_user_dictionary(source):
+            self.add_word(entry.word, entry.frequency, entry.tag)
+            if not dictionary.is_matchable(entry.word):
+                unmatchable.append(entry)
+        if unmatchable:
+            first = unmatchable[0]
+            warnings.warn(
+                f"{len(unmatchable)} words of the user dictionary can never match, as in jieba: they hold a "
+                f"character outside U+4E00–U+9FD5, ASCII letters, digits and +#&._%- (first: line "
+                f"{first.line}, {first.word!r})",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def add_word(self, word: str, freq: int | None = None, tag: str | None = None) -> None:
+        """Add `word`, or change its frequency; by default one that makes it a word (`suggest_freq`).
+
+        As in jieba, the total grows by `freq` even where an older frequency is replaced, and frequency 0
+        deletes the word.
+
+        Raises
+        ------
+        ConfigError
+            If `word` is empty or `freq` is not an integer from 0 to 2**63 - 1.
+        """
+        _encode(word)
+        if not word:
+            raise ConfigError("a word must have at least one character", where="word")
+        with self._lock:
+            if freq is None:
+                freq = self.suggest_freq(word)
+            else:
+                try:
+                    freq = int(freq)
+                except (TypeError, ValueError) as error:
+                    raise ConfigError(
+                        f"the frequency of {word!r} is no integer: {freq!r}", where="freq"
+                    ) from error
+            dictionary.check_frequency(freq, f"freq of {word!r}", ConfigError)
+            self._insert(word, freq)
+            self._added[word] = freq
+            self._total += freq
+            if tag:
+                self.tags[word] = tag
+            if freq == 0:
+                self._deleted.add(word)
+                self._force_split(word)
+
+    def del_word(self, word: str) -> None:
+        """Delete `word`: its frequency becomes 0, and the hidden Markov model may not rebuild it."""
+        self.add_word(word, 0)
+
+    def suggest_freq(self, segment: str | Sequence[str], tune: bool = False) -> int:
+        """The frequency that makes a string one word, or that lets a word fall into parts.
+
+        Parameters
+        ----------
+        segment : str or sequence of str
+            The word, or the parts into which the word they form should be cut.
+        tune : bool
+            Also give the word that frequency.
+        """
+        ftotal = float(self._total)
+        if ftotal == 0:
+            raise _empty_dictionary()
+        freq = 1.0
+        known: int | None
+        if isinstance(segment, str):
+            word = segment
+            for part in self.cut(word, hmm=False):
+                known = self.frequency(part)
+                freq *= (1 if known is None else known) / ftotal
+            known = self.frequency(word)
+            result = max(int(freq * self._total) + 1, 1 if known is None else known)
+        else:
+            word = "".join(segment)
+            for part in segment:
+                known = self.frequency(part)
+                freq *= (1 if known is None else known) / ftotal
+            result = min(int(freq * self._total), self.frequency(word) or 0)
+        if tune:
+            self.add_word(word, result)
+        return result
+
+    def _insert(self, word: str, frequency: int) -> None:
+        codes = _code_points(word)
+        while not trie.has_room(self._trie, codes.size):
+            self._trie = tables.grown(self._trie, f"word {word!r}")
+        weight = self._weight_of.get(frequency)
+        if weight is None:
+            weight = self._weight_of[frequency] = len(self._frequencies)
+            self._frequencies.append(frequency)
+            if weight >= self._logs.size:
+                self._logs = np.concatenate([self._logs, np.zeros(self._logs.size + 16)])
+            self._logs[weight] = log(frequency)
+        at = trie.insert(self._trie, codes, 0, codes.size)
+        self._trie[at + 1] = (int(self._trie[at + 1]) & ~trie.WEIGHT) | weight
+
+    def _force_split(self, word: str) -> None:
+        codes = _code_points(word)
+        at = trie.lookup(self._trie, codes, 0, codes.size)
+        self._trie[at] = int(self._trie[at]) | trie.FORCED
+        self._trie[trie.AT_FORCED] += 1
+
+    def _ends(self, text: str, hmm: bool | None) -> np.ndarray:
+        """Word ends in characters: int32."""
+        data = np.frombuffer(_encode(text), np.uint8)
+        offsets = np.array((0, data.size), np.int64)
+        offsets.flags.writeable = False
+        return self._run(data, offsets, hmm, segmentation.CHARACTERS, len(text))[1]
+
+    def _search_spans(self, text: str, hmm: bool | None) -> list[list[int]]:
+        ends = self._ends(text, hmm)
+        spans = np.empty((3 * len(text), 2), np.int32)
+        return spans[: segmentation.search_spans(self._trie, _code_points(text), ends, spans)].tolist()
+
+    def _batch_ends(
+        self, column: pa.LargeStringArray, hmm: bool | None, unit: str, threads: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if not isinstance(threads, int) or threads < 1:
+            raise ConfigError(f"impossible number of threads {threads!r}", where="threads", hint="at least 1")
+        data, offsets = batches.buffers(column)
+        kind = segmentation.BYTES if unit == "bytes" else segmentation.CHARACTERS
+        cuts = batches.balanced(offsets, threads)
+
+        def work(i: int) -> tuple[np.ndarray, np.ndarray]:
+            part = offsets[cuts[i] : cuts[i + 1] + 1]
+            return self._run(data, part, hmm, kind, batches.count_characters(data, part), int(cuts[i]))
+
+        if len(cuts) == 2:
+            return work(0)
+        with ThreadPoolExecutor(len(cuts) - 1) as pool:
+            return batches.joined(list(pool.map(work, range(len(cuts) - 1))))
+
+    def _run(
+        self,
+        data: np.ndarray,
+        offsets: np.ndarray,
+        hmm: bool | None,
+        unit: int,
+        characters: int,
+        first_row: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of each row's ends, and the ends."""
+        if self._total <= 0:
+            raise _empty_dictionary()
+        out = np.empty(characters, np.int32)
+        rows = np.empty(offsets.size, np.int64)
+        n, row, byte = segmentation.cut(
+            data,
+            offsets,
+            self._trie,
+            self._logs,
+            log(self._total),
+            self._hmm_table,
+            self.hmm if hmm is None else bool(hmm),
+            unit,
+            out,
+            rows,
+        )
+        if row >= 0:
+            raise InputError(
+                "the text is not UTF-8",
+                where=f"row {first_row + row}, byte {byte}",
+                hint="decode the bytes with the right charset first",
+            )
+        return rows, out[:n]
+
+
+def _empty_dictionary() -> InputError:
+    return InputError(
+        "the dictionary has no word with a frequency, so no text can be cut",
+        hint="add words with a frequency, or use another dictionary",
+    )
+
+
+def _encode(text: str) -> bytes:
+    if not isinstance(text, str):
+        raise ConfigError(f"expected a str, got {type(text).__name__}", where="text")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds a lone surrogate U+{ord(text[error.start]):04X}, which is no character",
+            where=f"character {error.start}",
+            hint="decode the original bytes without 'surrogateescape', or replace it",
+        ) from error
+
+
+def _code_points(text: str) -> np.ndarray:
+    _encode(text)
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -1,0 +1,197 @@
+"""Documents as token ids: flat arrays with offsets, end-of-document policy applied, ids checked.
+
+Everything between text and a shard file works on `EncodedDocuments`, so the writer and the job
+share one path and the values never become Python integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from corpuskit.errors import ConfigError, InputError
+from corpuskit.shards.manifest import PARALLEL_TYPES, EndOfDocument, TokenizerLike, token_dtype
+
+
+@dataclass(frozen=True)
+class EncodedDocuments:
+    """A run of documents.
+
+    Attributes
+    ----------
+    ids : pyarrow.StringArray, length n
+    offsets : numpy.ndarray[int64], length n + 1
+        Document i holds tokens ``offsets[i]:offsets[i + 1]``; the first offset is 0.
+    tokens : numpy.ndarray[uint16 or uint32]
+    columns : Mapping[str, numpy.ndarray]
+        Parallel columns, each as long as `tokens`.
+    """
+
+    ids: pa.StringArray
+    offsets: np.ndarray
+    tokens: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def slice(self, start: int, stop: int) -> EncodedDocuments:
+        """Documents `start` to `stop`, sharing memory."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return EncodedDocuments(
+            self.ids.slice(start, stop - start),
+            self.offsets[start : stop + 1] - first,
+            self.tokens[first:last],
+            {name: values[first:last] for name, values in self.columns.items()},
+        )
+
+
+def encode(
+    batch: pa.RecordBatch, tokenizer: TokenizerLike, end_of_document: EndOfDocument
+) -> EncodedDocuments:
+    """Encode the `text` column of a batch of documents.
+
+    Raises
+    ------
+    InputError
+        If `id` or `text` is missing or null, or the tokenizer yields an id outside its vocabulary.
+    """
+    texts = _column(batch, "text")
+    if texts.type != pa.large_string():
+        texts = _cast(texts, pa.large_string(), "text")
+    encoded = tokenizer.encode_batch(texts)
+    if len(encoded) != batch.num_rows:
+        raise InputError(f"the tokenizer returned {len(encoded)} documents for {batch.num_rows} texts")
+    return _assemble(_ids(batch), encoded, {}, tokenizer, end_of_document)
+
+
+def from_tokens(
+    batch: pa.RecordBatch,
+    tokenizer: TokenizerLike,
+    end_of_document: EndOfDocument,
+    columns: Mapping[str, str],
+) -> EncodedDocuments:
+    """Take documents that are encoded already.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        `id`, `tokens` (list of integers, without an end-of-text id) and the parallel `columns`.
+    columns : Mapping[str, str]
+        Parallel columns and their Arrow value types. Where the policy appends an end-of-text id,
+        its value in every parallel column is 1: it counts in the loss and starts a word.
+    """
+    lists = {name: _lists(_column(batch, name), name) for name in columns}
+    return _assemble(_ids(batch), _lists(_column(batch, "tokens"), "tokens"), {
+        name: _aligned(name, values, PARALLEL_TYPES[columns[name]]) for name, values in lists.items()
+    }, tokenizer, end_of_document)  # fmt: skip
+
+
+def appended_id(tokenizer: TokenizerLike, end_of_document: EndOfDocument) -> int | None:
+    """The id that the policy appends to every document, or None.
+
+    Raises
+    ------
+    ConfigError
+        If the policy needs an end-of-text id and the tokenizer has none.
+    """
+    if end_of_document == "none":
+        return None
+    if tokenizer.end_of_text_id is None:
+        raise ConfigError(
+            "the tokenizer has no end-of-text id to put between documents",
+            where="end_of_document",
+            hint='choose end_of_document="none", or a tokenizer with an end-of-text token',
+        )
+    return tokenizer.end_of_text_id
+
+
+def _assemble(
+    ids: pa.StringArray,
+    lists: pa.LargeListArray,
+    columns: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    tokenizer: TokenizerLike,
+    end_of_document: EndOfDocument,
+) -> EncodedDocuments:
+    offsets, tokens = _flat(lists)
+    _check_vocabulary(ids, offsets, tokens, tokenizer.vocab_size)
+    tokens = tokens.astype(token_dtype(tokenizer.vocab_size), copy=False)
+    flat: dict[str, np.ndarray] = {}
+    for name, (column_offsets, values) in columns.items():
+        different = np.flatnonzero(column_offsets != offsets)
+        if len(different):
+            raise InputError(
+                f"parallel column {name!r} has not one value per token",
+                where=f"document {ids[max(0, int(different[0]) - 1)].as_py()}",
+            )
+        flat[name] = values
+    end = appended_id(tokenizer, end_of_document)
+    if end is not None:
+        ends = offsets[1:]
+        tokens = np.insert(tokens, ends, end)
+        flat = {name: np.insert(values, ends, 1) for name, values in flat.items()}
+        offsets = offsets + np.arange(len(offsets))
+    return EncodedDocuments(ids, offsets, tokens, flat)
+
+
+def _check_vocabulary(ids: pa.StringArray, offsets: np.ndarray, tokens: np.ndarray, vocab_size: int) -> None:
+    if not len(tokens) or (tokens.max() < vocab_size and tokens.min() >= 0):
+        return
+    first = int(np.argmax((tokens >= vocab_size) | (tokens < 0)))
+    row = int(np.searchsorted(offsets, first, side="right")) - 1
+    raise InputError(
+        f"token id {tokens[first]} is outside the vocabulary of {vocab_size}",
+        where=f"document {ids[row].as_py()}",
+        hint="encode the documents with the tokenizer that is given to the writer",
+    )
+
+
+def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name not in batch.schema.names:
+        raise InputError(f"the batch has no column {name!r}", hint=f"it has {batch.schema.names}")
+    column = batch.column(name)
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise InputError(f"column {name!r} is null", where=f"row {row} of the batch")
+    return column
+
+
+def _cast(column: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"column {name!r} of type {column.type} does not fit {kind}: {error}") from error
+
+
+def _ids(batch: pa.RecordBatch) -> pa.StringArray:
+    ids = _column(batch, "id")
+    return ids if ids.type == pa.string() else _cast(ids, pa.string(), "id")
+
+
+def _lists(column: pa.Array, name: str) -> pa.LargeListArray:
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        raise InputError(f"column {name!r} must hold lists, not {kind}")
+    return column if pa.types.is_large_list(kind) else _cast(column, pa.large_list(kind.value_type), name)
+
+
+def _aligned(name: str, lists: pa.LargeListArray, kind: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
+    if pa.types.is_boolean(lists.type.value_type):  # one byte a token: bits cannot be mapped as an array
+        lists = _cast(lists, pa.large_list(pa.uint8()), name)
+    if lists.type.value_type != kind:
+        lists = _cast(lists, pa.large_list(kind), name)
+    return _flat(lists)
+
+
+def _flat(lists: pa.LargeListArray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets from 0 and the values they cover, whatever slice of a larger array `lists` is."""
+    offsets = lists.offsets.to_numpy().astype(np.int64, copy=False)
+    values = lists.values
+    if values.null_count:
+        raise InputError("a document holds a null token")
+    if not pa.types.is_integer(values.type) and not pa.types.is_floating(values.type):
+        raise InputError(f"token ids must be integers, not {values.type}")
+    return offsets - offsets[0], values.to_numpy()[offsets[0] : offsets[-1]]

@@ -1,0 +1,323 @@
+"""Encode document parts into shards in parallel, then publish them as one dataset.
+
+A task takes a run of document parts of about `group_bytes` and writes whole shards; its last one
+is as large as what is left. Grouping looks at the parts' sizes only, so the shards are the same
+bytes whatever the number of workers. After each shard the task remembers which document comes
+next, so a kill costs one shard at most.
+
+`publish` then hard-links the shards, in task order, into the dataset's directory (copies where
+links are not possible), and writes `dataset.json` last.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from corpuskit.documents import Tally
+from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
+from corpuskit.files import atomic_path
+from corpuskit.jobs import Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
+from corpuskit.parts import read_documents
+from corpuskit.shards.encoding import appended_id, encode
+from corpuskit.shards.manifest import (
+    MANIFEST_NAME,
+    EndOfDocument,
+    Manifest,
+    ShardEntry,
+    TokenizerLike,
+    TokenizerRecord,
+    load_manifest,
+    shard_name,
+)
+from corpuskit.shards.shardfile import (
+    damaged,
+    describe_shard,
+    map_shard,
+    require_choice,
+    shard_schema,
+    write_shard,
+)
+from corpuskit.shards.writer import DEFAULT_SHARD_TOKENS, ShardBuffer, require_shard_tokens
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """What an encoding task needs; the fingerprint makes a changed tokenizer a changed task."""
+
+    tokenizer_dir: str
+    tokenizer_fingerprint: str
+    shard_tokens: int
+    end_of_document: EndOfDocument
+
+
+@dataclass(frozen=True)
+class ShardsJob:
+    """Documents to token shards, in one phase, ``encode``.
+
+    Attributes
+    ----------
+    documents : tuple of Slice
+        Document parts, whole files.
+    tokenizer_dir : str
+        Directory of a `corpuskit.vocab.Tokenizer`.
+    shard_tokens : int
+        Target size of a shard in tokens.
+    end_of_document : {"end_of_text", "none"}
+        Append the tokenizer's end-of-text id to every document, or nothing.
+    group_bytes : int
+        Size on disk of the document parts of one task. The default, 192 MiB of zstd-compressed
+        text, is somewhat more than one full shard.
+    """
+
+    __pydantic_config__: ClassVar[dict] = {"extra": "forbid"}
+
+    documents: tuple[Slice, ...]
+    tokenizer_dir: str
+    shard_tokens: int = DEFAULT_SHARD_TOKENS
+    end_of_document: EndOfDocument = "end_of_text"
+    group_bytes: int = 192 << 20
+
+    def __post_init__(self) -> None:
+        require_shard_tokens(self.shard_tokens)
+        require_choice("end_of_document", self.end_of_document, get_args(EndOfDocument))
+        if self.group_bytes < 1:
+            raise ConfigError(f"{self.group_bytes!r} is not a positive whole number", where="group_bytes")
+        for piece in self.documents:
+            if piece.start != 0 or piece.stop is not None:
+                raise ConfigError("a document part cannot be split", where=piece.path)
+
+    @property
+    def name(self) -> str:
+        return "shards"
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("encode",)
+
+    def plan(self, phase: str, done: Mapping[str, Sequence[Entry]]) -> list[Task]:
+        """Tasks of consecutive parts; the same for any number of workers."""
+        tokenizer = load_tokenizer(self.tokenizer_dir)
+        appended_id(tokenizer, self.end_of_document)
+        config = EncodeConfig(
+            self.tokenizer_dir, tokenizer.fingerprint, self.shard_tokens, self.end_of_document
+        )
+        sizes = [_size(piece) for piece in self.documents]
+        groups = group_slices(self.documents, sizes, self.group_bytes)
+        # A shard is held once as documents and once as the batch that is written.
+        memory = 2 * 4 * self.shard_tokens + (1 << 30)
+        return [Task(i, encode_task, group, config, memory) for i, group in enumerate(groups)]
+
+
+def load_tokenizer(directory: str) -> TokenizerLike:
+    """`corpuskit.vocab.Tokenizer.load`, imported only when it is needed."""
+    from corpuskit.vocab import Tokenizer
+
+    return Tokenizer.load(directory)
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(directory: str, fingerprint: str) -> TokenizerLike:
+    """The tokenizer of this process's tasks, loaded once."""
+    tokenizer = load_tokenizer(directory)
+    if tokenizer.fingerprint != fingerprint:
+        raise MismatchError(
+            f"the tokenizer is now {tokenizer.fingerprint}; the run was planned with {fingerprint}",
+            where=directory,
+            hint="start the run again",
+        )
+    return tokenizer
+
+
+def encode_task(task: Task, workspace: Workspace) -> Outcome:
+    """Encode the task's documents and publish whole shards (outputs of kind ``shard``)."""
+    config: EncodeConfig = task.config
+    tokenizer = _tokenizer(config.tokenizer_dir, config.tokenizer_fingerprint)
+    schema = shard_schema(Manifest(TokenizerRecord.of(tokenizer), config.end_of_document))
+    parts = workspace.load_checkpoint()
+    position = parts[-1]["position"] if parts else [0, 0]
+    buffer = ShardBuffer(config.shard_tokens)
+
+    def publish_shard(next_position: list[int]) -> None:
+        with workspace.publish("shard", len(parts)) as publication:
+            documents = buffer.take()
+            publication.rows = sum(len(part) for part in documents)
+            tokens = sum(len(part.tokens) for part in documents)
+            write_shard(publication.path, schema, documents)
+        tally = Tally(publication.rows, publication.rows)
+        parts.append({
+            "outputs": [publication.output], "tally": tally.to_dict(), "position": next_position,
+            "tokens": tokens,
+        })  # fmt: skip
+        workspace.save_checkpoint(parts)
+
+    for number, row, batch in _documents_from(task.inputs, position, workspace):
+        encoded = encode(batch, tokenizer, config.end_of_document)
+        while len(encoded):
+            taken = buffer.add(encoded)
+            row += taken
+            if taken < len(encoded):
+                publish_shard([number, row])
+            encoded = encoded.slice(taken, len(encoded))
+    if len(buffer):
+        publish_shard([len(task.inputs), 0])
+    tally = sum((Tally.from_dict(part["tally"]) for part in parts), Tally())
+    outputs = tuple(output for part in parts for output in part["outputs"])
+    metrics = {"tokens": sum(part["tokens"] for part in parts), "rows": tally.kept}
+    return Outcome(outputs, tally, metrics)
+
+
+def publish(
+    entries: Sequence[Entry],
+    directory: str | os.PathLike,
+    tokenizer: TokenizerLike,
+    provenance: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Make the shards of finished `ShardsJob` tasks a dataset.
+
+    The directory belongs to the run: a dataset that an earlier run left there is replaced, and says
+    it is incomplete from the first change until the last. Killed and called again, it comes to
+    the same result; called on a finished one, it changes nothing.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        Of the phase ``encode``.
+    directory : path-like
+        Its ``tokenizer/`` is left to the caller.
+    tokenizer : corpuskit.vocab.Tokenizer
+        The one that the tasks used.
+    provenance : Mapping, optional
+        Free JSON for `dataset.json`.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    InputError
+        If there are no documents.
+    MismatchError
+        If the shards were made with another tokenizer.
+    """
+    directory = Path(directory)
+    outputs = outputs_of(entries, "shard")
+    if not outputs:
+        raise InputError(
+            "no document reached the shards",
+            where=str(directory),
+            hint="the report says which step dropped them and why",
+        )
+    manifest = Manifest(
+        TokenizerRecord.of(tokenizer),
+        _end_of_document(outputs[0], tokenizer),
+        tuple(_describe(output, shard_name(index)) for index, output in enumerate(outputs)),
+        provenance=dict(provenance or {}),
+        complete=True,
+    )
+    if _is_published(directory, manifest):
+        return manifest
+    replace(manifest, shards=(), complete=False).save(directory)
+    for output, shard in zip(outputs, manifest.shards, strict=True):
+        _link(Path(output.path), directory / shard.name)
+    names = {shard.name for shard in manifest.shards}
+    for path in directory.glob("shard-*.arrow"):
+        if path.name not in names:
+            path.unlink()
+    manifest.save(directory)
+    return manifest
+
+
+def _documents_from(
+    inputs: Sequence[Slice], position: Sequence[int], workspace: Workspace
+) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+    """Batches from document `position` = [input, row] on, as (input, row, batch)."""
+    for number, piece in enumerate(inputs):
+        size, reported = _size(piece), 0
+        batches = _num_batches(piece.path) if number >= position[0] else 0
+        skip = position[1] if number == position[0] else 0
+        row = 0
+        for count, batch in enumerate(read_documents(piece.path, ("id", "text")) if batches else (), 1):
+            first = min(max(skip - row, 0), batch.num_rows)
+            if first < batch.num_rows:
+                yield number, row + first, batch.slice(first)
+            row += batch.num_rows
+            workspace.report_progress(size * count // batches - reported)
+            reported = size * count // batches
+        workspace.report_progress(size - reported)
+
+
+def _num_batches(path: str) -> int:
+    try:
+        with pa.memory_map(path) as source, ipc.open_file(source) as reader:
+            return reader.num_record_batches
+    except (pa.ArrowInvalid, OSError):
+        return 1  # read_documents says what is wrong with the file
+
+
+def _size(piece: Slice) -> int:
+    try:
+        return Path(piece.path).stat().st_size
+    except OSError as error:
+        raise InputError(f"cannot read a document part: {error.strerror}", where=piece.path) from error
+
+
+def _describe(output: Output, name: str) -> ShardEntry:
+    entry = describe_shard(output.path, name, output.checksum)
+    if (entry.bytes, entry.rows) != (output.bytes, output.rows):
+        raise damaged(output.path, f"it has {entry.bytes} bytes and {entry.rows} documents; the ledger says "
+                                   f"{output.bytes} and {output.rows}")  # fmt: skip
+    return entry
+
+
+def _end_of_document(output: Output, tokenizer: TokenizerLike) -> EndOfDocument:
+    """The policy that the shards were written with, as they say themselves."""
+    metadata = map_shard(output.path, structure=False).metadata
+    for policy in get_args(EndOfDocument):
+        expected = shard_schema(Manifest(TokenizerRecord.of(tokenizer), policy)).metadata
+        if {key.decode(): value.decode() for key, value in expected.items()} == metadata:
+            return policy
+    raise MismatchError(
+        f"the shard was written with tokenizer {metadata.get('corpuskit.tokenizer')}, "
+        f"not with {tokenizer.fingerprint}",
+        where=output.path,
+        hint="publish with the tokenizer of the job",
+    )
+
+
+def _is_published(directory: Path, manifest: Manifest) -> bool:
+    if not (directory / MANIFEST_NAME).exists():
+        return False
+    try:
+        if load_manifest(directory) != manifest:
+            return False
+    except ArtifactError:
+        return False
+    present = sorted(path.name for path in directory.glob("shard-*.arrow"))
+    return present == [shard.name for shard in manifest.shards] and all(
+        (directory / shard.name).stat().st_size == shard.bytes for shard in manifest.shards
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    # Renaming one hard link of a file over another is a no-op that leaves both names.
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_path(target) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            shutil.copyfile(source, temporary)

@@ -1,0 +1,159 @@
+"""Verify a token dataset: every problem by name, none of them an exception.
+
+`open` stops at the first problem because a trainer must not start; `verify` goes on, because
+whoever repairs a dataset wants the whole list.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from corpuskit.errors import ArtifactError
+from corpuskit.files import checksum
+from corpuskit.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, load_manifest
+from corpuskit.shards.shardfile import (
+    Shard,
+    check_counts,
+    check_schema,
+    check_size,
+    damaged,
+    map_shard,
+)
+
+ProblemKind = Literal[
+    "manifest", "incomplete", "missing", "size", "format", "schema", "counts", "structure", "checksum",
+    "vocabulary", "unlisted",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    kind : str
+        ``manifest`` (dataset.json is damaged), ``incomplete`` (its writer did not finish),
+        ``missing`` or ``size`` (a shard file), ``format`` (not a whole Arrow file, or
+        inconsistent offsets), ``schema`` (columns, dtype, tokenizer or policy differ),
+        ``counts`` (documents or tokens), ``structure`` or ``checksum`` (bytes changed),
+        ``vocabulary`` (an id outside it), ``unlisted`` (a shard file that dataset.json does not know).
+    file : str
+    detail : str
+    """
+
+    kind: ProblemKind
+    file: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    directory : str
+    shards, documents, tokens : int
+        What was read; a shard that cannot be mapped counts nothing.
+    problems : tuple of Problem
+    """
+
+    directory: str
+    shards: int
+    documents: int
+    tokens: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def raise_for_problems(self) -> None:
+        """Raise `ArtifactError` naming the first problem and how many there are."""
+        if self.problems:
+            first = self.problems[0]
+            raise ArtifactError(
+                f"{len(self.problems)} problem(s); the first is {first.kind}: {first.detail}",
+                where=f"{self.directory}/{first.file}",
+                hint="restore the named files from a copy, or write the dataset again",
+            )
+
+
+def verify(directory: str | os.PathLike) -> Report:
+    """Read a whole dataset and list what is wrong with it.
+
+    Checks the manifest, and of every shard: presence, size, Arrow structure, offsets, columns,
+    tokenizer, counts, both checksums, and that every id lies in the vocabulary.
+
+    Raises
+    ------
+    ArtifactError
+        Only if `directory` holds no dataset at all.
+    """
+    directory = Path(directory)
+    if not (directory / MANIFEST_NAME).exists():
+        load_manifest(directory)
+    try:
+        manifest = load_manifest(directory, allow_incomplete=True)
+    except ArtifactError as error:
+        return Report(str(directory), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
+    problems: list[Problem] = []
+    if not manifest.complete:
+        problems.append(Problem("incomplete", MANIFEST_NAME, "the writer did not finish"))
+    shards = documents = tokens = 0
+    for entry in manifest.shards:
+        shard, found = _verify_shard(directory / entry.name, entry, manifest)
+        problems.extend(found)
+        if shard is not None:
+            shards, documents, tokens = shards + 1, documents + len(shard.ids), tokens + len(shard.tokens)
+    listed = {entry.name for entry in manifest.shards}
+    for path in sorted(directory.glob("shard-*.arrow")):
+        if path.name not in listed:
+            problems.append(Problem("unlisted", path.name, "dataset.json does not know this shard"))
+    return Report(str(directory), shards, documents, tokens, tuple(problems))
+
+
+def _verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Shard | None, list[Problem]]:
+    problems: list[Problem] = []
+
+    def attempt(kind: ProblemKind, check, *arguments) -> None:
+        try:
+            check(*arguments)
+        except ArtifactError as error:
+            problems.append(Problem(kind, path.name, error.what))
+
+    if not path.exists():
+        return None, [Problem("missing", path.name, "there is no such file")]
+    attempt("size", check_size, path, entry)
+    attempt("checksum", _check_checksum, path, entry)
+    try:
+        shard = map_shard(path, structure=True)
+    except ArtifactError as error:
+        return None, [*problems, Problem("format", path.name, error.what)]
+    attempt("schema", check_schema, path, shard, manifest)
+    attempt("counts", check_counts, path, shard, entry)
+    attempt("structure", _check_structure, path, shard, entry)
+    attempt("vocabulary", _check_vocabulary, path, shard, manifest)
+    return shard, problems
+
+
+def _check_checksum(path: Path, entry: ShardEntry) -> None:
+    if (found := checksum(path)) != entry.checksum:
+        raise damaged(path, f"XXH3-128 {found} instead of {entry.checksum}")
+
+
+def _check_structure(path: Path, shard: Shard, entry: ShardEntry) -> None:
+    if shard.structure != entry.structure:
+        raise damaged(path, "header, ids, offsets or footer have changed")
+
+
+def _check_vocabulary(path: Path, shard: Shard, manifest: Manifest) -> None:
+    vocab_size = manifest.tokenizer.vocab_size
+    if len(shard.tokens) and (largest := int(shard.tokens.max())) >= vocab_size:
+        position = int((shard.tokens >= vocab_size).argmax())
+        raise damaged(path, f"token {position} is {shard.tokens[position]}, the largest {largest}, "
+                            f"and the vocabulary has {vocab_size}")  # fmt: skip

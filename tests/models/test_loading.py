@@ -1,0 +1,139 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from corpuskit import models
+from corpuskit.errors import ArtifactError, ConfigError, InputError, ResourceError
+from corpuskit.models.configurations import ModelConfig, padded_vocabulary
+from corpuskit.models.loading import create, load, save, vocabulary_size
+
+TINY = ModelConfig(layers=2, width=16, heads=2, context_length=16)
+
+
+def test_presets_have_the_published_parameter_counts():
+    # Of the released checkpoints, 50,257 tokens; on the meta device no weight is allocated.
+    for name, millions in {"gpt2": 124.4, "medium": 354.8, "large": 774.0, "xl": 1557.6}.items():
+        with torch.device("meta"):
+            model = create(ModelConfig.preset(name), 50_257, seed=0)
+        padding = (padded_vocabulary(50_257) - 50_257) * model.config.n_embd
+        count = sum(p.numel() for p in model.parameters()) - padding
+        assert round(count / 1e6, 1) == millions
+
+
+def test_unknown_sizes_and_impossible_shapes_are_refused():
+    with pytest.raises(ConfigError, match="nano, gpt2, medium, large, xl"):
+        ModelConfig.preset("huge")
+    with pytest.raises(ConfigError, match=r"model\.width"):
+        ModelConfig(width=10, heads=3)
+    with pytest.raises(ConfigError, match=r"model\.layers"):
+        ModelConfig(layers=0)
+    with pytest.raises(ConfigError, match="end_of_text_id"):
+        create(TINY, 10, seed=0, end_of_text_id=10)
+
+
+def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator_as_it_was():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = create(TINY, 30, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    again, other = create(TINY, 30, seed=5), create(TINY, 30, seed=6)
+    same = [torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)]
+    assert all(same)
+    assert not torch.equal(first.transformer.wte.weight, other.transformer.wte.weight)
+
+
+def test_transformers_loads_what_save_writes_and_never_emits_a_padding_row(tmp_path):
+    model = create(TINY, 65, seed=0, end_of_text_id=64).eval()
+    save(model, tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model", local_files_only=True).eval()
+    ids = torch.arange(10)[None]
+    assert torch.equal(theirs(ids).logits, model(ids).logits)
+    assert theirs.config.vocab_size == 128 and vocabulary_size(theirs) == 65
+    with torch.no_grad():
+        theirs.transformer.ln_f.bias.copy_(theirs.transformer.wte.weight[100] * 1000)  # favours row 100
+    out = theirs.generate(ids, max_new_tokens=4, do_sample=False, attention_mask=torch.ones_like(ids))
+    assert int(out.max()) < 65
+
+
+def test_load_returns_the_saved_weights_and_saving_again_keeps_other_files(tmp_path):
+    model = create(TINY, 30, seed=0)
+    save(model, tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    save(create(TINY, 30, seed=1), tmp_path)
+    assert (tmp_path / "metrics.jsonl").exists()
+    expected = create(TINY, 30, seed=1).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load(tmp_path).state_dict().items())
+    assert not [p for p in tmp_path.parent.iterdir() if p.name.endswith(".partial")]
+
+
+def test_a_save_that_fails_leaves_the_old_model(tmp_path, monkeypatch):
+    save(create(TINY, 30, seed=0), tmp_path / "m")
+    before = (tmp_path / "m" / "model.safetensors").read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResourceError):
+        save(create(TINY, 30, seed=1), tmp_path / "m")
+    assert (tmp_path / "m" / "model.safetensors").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_directory_without_a_model_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"config\.json"):
+        load(tmp_path)
+
+
+def _drop_a_weight(path: Path) -> None:
+    tensors = load_file(path / "model.safetensors")
+    del tensors["transformer.h.1.ln_1.weight"]
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def _reshape_a_weight(path: Path) -> None:
+    tensors = load_file(path / "model.safetensors")
+    tensors["transformer.wte.weight"] = torch.zeros(7, 16)
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def _fewer_layers(path: Path) -> None:
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "n_layer": 1}))
+
+
+def _cut_weights(path: Path) -> None:
+    data = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def _no_weights(path: Path) -> None:
+    (path / "model.safetensors").unlink()
+
+
+def _broken_config(path: Path) -> None:
+    (path / "config.json").write_text('{"model_type": "gpt2", ')
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_drop_a_weight, _reshape_a_weight, _fewer_layers, _cut_weights, _no_weights, _broken_config],
+)
+def test_damaged_models_are_refused(tmp_path, damage):
+    save(create(TINY, 30, seed=0), tmp_path)
+    damage(tmp_path)
+    with pytest.raises(ArtifactError) as caught:
+        load(tmp_path)
+    assert caught.value.where == str(tmp_path) and caught.value.hint
+
+
+def test_the_room_lists_its_names_and_has_no_others():
+    assert {"ModelConfig", "create", "load", "save"} <= set(dir(models))
+    with pytest.raises(AttributeError):
+        _ = models.nothing
