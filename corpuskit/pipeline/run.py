@@ -221,6 +221,7 @@ class _Run:
             tokenizer_dir=str(directory),
             shard_tokens=section.shard_tokens,
             end_of_document=section.end_of_document,
+            group_bytes=section.group_bytes,
         )
         result = self._job("shards", job)
         target = self.output / "shards"

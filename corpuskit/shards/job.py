@@ -15,7 +15,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -26,7 +26,7 @@ from pyarrow import ipc
 from corpuskit.documents import Tally
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
 from corpuskit.files import atomic_path
-from corpuskit.jobs import Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
+from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
 from corpuskit.parts import read_documents
 from corpuskit.shards.encoding import appended_id, encode
 from corpuskit.shards.manifest import (
@@ -54,7 +54,7 @@ from corpuskit.shards.writer import DEFAULT_SHARD_TOKENS, ShardBuffer, require_s
 class EncodeConfig:
     """What an encoding task needs; the fingerprint makes a changed tokenizer a changed task."""
 
-    tokenizer_dir: str
+    tokenizer_dir: str = field(metadata={IN_KEY: False})
     tokenizer_fingerprint: str
     shard_tokens: int
     end_of_document: EndOfDocument

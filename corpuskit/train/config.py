@@ -101,7 +101,7 @@ class TrainConfig:
         context = self.shape.context_length
         for name, lowest, highest in (
             ("steps", 1, math.inf), ("batch_size", 1, math.inf), ("sequence_length", 2, context),
-            ("warmup_steps", 0, self.steps), ("gradient_accumulation", 1, math.inf),
+            ("warmup_steps", 0, math.inf), ("gradient_accumulation", 1, math.inf),
             ("seed", 0, math.inf), ("held_out", 0, 0.5), ("weight_decay", 0, math.inf),
             ("grad_clip", 0, math.inf), ("eval_every", 0, math.inf), ("eval_sequences", 1, math.inf),
             ("checkpoint_every", 0, math.inf), ("keep_checkpoints", 1, math.inf),

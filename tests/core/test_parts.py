@@ -85,7 +85,7 @@ def test_records_with_other_columns_lie_beside_each_other(tmp_path):
         outcome = sink.close()
     labels = [b.to_pylist()[0].get("label") for o in outcome.outputs for b in read_documents(o.path)]
     assert len(outcome.outputs) == 3
-    assert sorted(map(str, labels)) == ["5", "None", "x"]
+    assert sorted(map(str, labels)) == ["5", "None", "None", "x"]
     assert outcome.tally.kept == 4
 
 

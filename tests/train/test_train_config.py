@@ -26,7 +26,7 @@ def test_constant_stays_at_the_peak():
     ("field", "value"),
     [
         ("steps", 0), ("batch_size", 0), ("sequence_length", 1), ("sequence_length", 257),
-        ("learning_rate", 0.0), ("warmup_steps", 301), ("schedule", "linear"), ("betas", (0.9, 1.0)),
+        ("learning_rate", 0.0), ("warmup_steps", -1), ("schedule", "linear"), ("betas", (0.9, 1.0)),
         ("held_out", 0.9), ("threads", 0), ("dtype", "float16"), ("keep_checkpoints", 0), ("seed", -1),
     ],
 )  # fmt: skip
