@@ -24,6 +24,11 @@ _WIDE_PUNCTUATION = "、。〈〉《》「」『』【】〔〕！，：；？�
 _SPACES = re.compile("[ \t]+")
 _SPACE_BETWEEN_HAN = re.compile(f"(?<=[{_HAN}{_WIDE_PUNCTUATION}]) (?=[{_HAN}{_WIDE_PUNCTUATION}])")
 _LINE_EDGES = re.compile(" *\n *")
+# ``\n`` as two characters, left by a dump that escaped twice, beside Chinese text; not a path such
+# as ``在\new``. In the news corpus of the tests 2,192 of 7,353 documents have them.
+_ESCAPED_BREAKS = re.compile(
+    rf"(?<=[{_HAN}{_WIDE_PUNCTUATION}])(?:\\[rn])+(?![a-z])|(?:\\[rn])+(?=[{_HAN}{_WIDE_PUNCTUATION}\u3000])"
+)
 # A joiner makes one picture of several emoji; anywhere else in Chinese text it is noise.
 _STRAY_JOINER = re.compile("(?<![\U0001f000-\U0001faff\u2600-\u27bf\ufe0f])\u200d")
 _PUNCTUATION = "!-/:-@\\[-`{-~·×—‘’“”•…※、。〈-】〔〕〜！，．：；？～＝－＊＿＃"
@@ -39,6 +44,8 @@ class Normalize(Step):
         Fullwidth letters and digits to ASCII.
     remove_han_spaces : bool
         Remove spaces between two Chinese characters or marks.
+    unescape_newlines : bool
+        Turn a backslash followed by n or r beside Chinese text into the newline it once was.
     max_repeated_punctuation : int
         Longest run kept of one punctuation mark.
     max_blank_lines : int
@@ -51,6 +58,7 @@ class Normalize(Step):
 
     fold_width: bool = True
     remove_han_spaces: bool = True
+    unescape_newlines: bool = True
     max_repeated_punctuation: int = 3
     max_blank_lines: int = 1
     fix_mojibake: bool = False
@@ -75,6 +83,8 @@ def normalize_text(text: str, config: Normalize | None = None) -> str:
     config = config or Normalize()
     if config.fix_mojibake:
         text = _fix_mojibake(text)
+    if config.unescape_newlines and "\\" in text:
+        text = _ESCAPED_BREAKS.sub("\n", text)
     text = text.replace("\r\n", "\n").translate(_table(config.fold_width))
     if not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)

@@ -48,7 +48,9 @@ def create(
         The run's seed. The weights depend on it, the configuration and the torch version only;
         torch's global generator is left as it was.
     end_of_text_id : int, optional
-        The token that ends a document; written to the configuration as bos, eos and pad.
+        The token that ends a document; written to the configuration as bos and eos, and as pad
+        for generation only: with a pad token in the model's configuration transformers warns that
+        packed training batches, which end documents with it, might be padded.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def create(
             f"token {end_of_text_id} is not one of the {vocab_size} tokens", where="end_of_text_id"
         )
     rows = padded_vocabulary(vocab_size)
-    special = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id, "pad_token_id": end_of_text_id}
+    special = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
     settings: dict[str, Any] = {
         "vocab_size": rows,
         "unpadded_vocab_size": vocab_size,
@@ -80,7 +82,9 @@ def create(
         torch.manual_seed(derive(seed, "initial weights"))
         model = GPT2LMHeadModel(GPT2Config(**settings))
     padding = list(range(vocab_size, rows))
-    model.generation_config = GenerationConfig(suppress_tokens=padding or None, **special)
+    model.generation_config = GenerationConfig(
+        suppress_tokens=padding or None, pad_token_id=end_of_text_id, **special
+    )
     return model
 
 

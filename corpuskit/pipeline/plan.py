@@ -18,8 +18,8 @@ def describe_plan(recipe: Recipe) -> str:
     tasks = sum(len(job.plan(phase, {})) for phase in job.phases)
     size = sum(file.bytes for file in files)
     lines = [
-        f"input         {len(files)} files ({listed}), {size / 1e6:,.1f} MB",
-        f"clean         preset {recipe.clean.get('preset', 'zh-web')}, {tasks} tasks",
+        f"input         {_count(len(files), 'file')} ({listed}), {size / 1e6:,.1f} MB",
+        f"clean         preset {recipe.clean.get('preset', 'zh-web')}, {_count(tasks, 'task')}",
     ]
     if recipe.input.limit is not None:
         lines.append(f"              at most {recipe.input.limit:,} records")
@@ -45,6 +45,10 @@ def describe_plan(recipe: Recipe) -> str:
         tokens = train.steps * train.batch_size * train.sequence_length
         lines.append(f"train         {train.model}, {train.steps:,} steps, {tokens:,} tokens")
     if recipe.generate is not None:
-        lines.append(f"generate      from {len(recipe.generate.prompts)} prompts")
+        lines.append(f"generate      from {_count(len(recipe.generate.prompts), 'prompt')}")
     lines.append(f"output        {recipe.output} (about {estimate_disk_bytes(recipe) / 1e9:.2f} GB of disk)")
     return "\n".join(lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -111,13 +111,20 @@ class TokenDataset:
         return TokenDataset, (self.directory, self.manifest, "none")
 
     def windows(
-        self, sequence_length: int, *, remainder: Remainder = "drop", dtype: Any = np.int64
+        self,
+        sequence_length: int,
+        *,
+        stride: int | None = None,
+        remainder: Remainder = "drop",
+        dtype: Any = np.int64,
     ) -> Windows:
         """Map-style view of all tokens, in order, as windows of `sequence_length`.
 
         Parameters
         ----------
         sequence_length : int
+        stride : int, optional
+            Tokens between the beginnings of neighbouring windows; by default `sequence_length`.
         remainder : {"drop", "overlap"}
             The tokens after the last whole window: leave them out, or add one window that ends at
             the last token.
@@ -129,9 +136,9 @@ class TokenDataset:
         InputError
             If the dataset holds no tokens.
         ConfigError
-            If `sequence_length` is impossible.
+            If `sequence_length` or `stride` is impossible.
         """
-        return Windows(self, sequence_length, remainder=remainder, dtype=dtype)
+        return Windows(self, sequence_length, stride=stride, remainder=remainder, dtype=dtype)
 
     def loader(
         self,

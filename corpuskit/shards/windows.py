@@ -3,7 +3,8 @@
 Windows ignore document and shard borders (the end-of-text id marks the former). Of a stream of
 n tokens at length T, ``n mod T`` tokens are left at the end: with ``remainder="drop"`` no window
 holds them (at most T - 1 tokens of the whole dataset), with ``remainder="overlap"`` one more
-window ends at the last token and repeats some of its predecessor, so no token is lost.
+window ends at the last token and repeats some of its predecessor, so no token is lost. With a
+stride S below T, sample i begins at i*S instead.
 """
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ class Windows:
         A `TokenDataset`.
     sequence_length : int
         Tokens in a window.
+    stride : int, optional
+        Tokens between the beginnings of neighbouring windows, 1 to `sequence_length` (the default:
+        every token is in one window). A smaller one shows the same text at several positions.
     remainder : {"drop", "overlap"}
         What becomes of the tokens after the last whole window.
     dtype : numpy dtype
@@ -67,7 +71,7 @@ class Windows:
     InputError
         If there are no tokens.
     ConfigError
-        If `sequence_length` is not positive or longer than all tokens.
+        If `sequence_length` is not positive or longer than all tokens, or `stride` out of range.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Windows:
         data: TokenStreams,
         sequence_length: int,
         *,
+        stride: int | None = None,
         remainder: Remainder = "drop",
         dtype: Any = np.int64,
     ) -> None:
@@ -85,6 +90,12 @@ class Windows:
             or sequence_length < 1
         ):
             raise ConfigError(f"{sequence_length!r} is not a positive whole number", where="sequence_length")
+        if stride is not None and not 1 <= stride <= sequence_length:
+            raise ConfigError(
+                f"{stride!r} is not between 1 and sequence_length ({sequence_length})",
+                where="stride",
+                hint="a larger stride would leave tokens out",
+            )
         self._data = data
         self._streams = _not_empty(data.streams)
         self._starts = np.concatenate(
@@ -101,10 +112,13 @@ class Windows:
             )
         self.sequence_length = int(sequence_length)
         self.fingerprint = data.fingerprint
+        self.stride = int(stride or sequence_length)
         self.policy = f"windows/{self.sequence_length}/{remainder}"
+        if self.stride != self.sequence_length:
+            self.policy += f"/stride{self.stride}"
         self.dtype = np.dtype(dtype)
-        whole, rest = divmod(self._num_tokens, self.sequence_length)
-        self._length = whole + (1 if rest and remainder == "overlap" else 0)
+        steps, rest = divmod(self._num_tokens - self.sequence_length, self.stride)
+        self._length = steps + 1 + (1 if rest and remainder == "overlap" else 0)
 
     def __len__(self) -> int:
         return self._length
@@ -134,7 +148,7 @@ class Windows:
         `uint16` to `int64`, so a compiled kernel would save nothing that matters.
         """
         length = self.sequence_length
-        begins = np.minimum(np.asarray(indices) * length, self._num_tokens - length)
+        begins = np.minimum(np.asarray(indices) * self.stride, self._num_tokens - length)
         shards = np.searchsorted(self._starts, begins, side="right") - 1
         offsets = begins - self._starts[shards]
         for row, shard, offset in zip(out, shards.tolist(), offsets.tolist()):

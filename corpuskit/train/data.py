@@ -43,7 +43,13 @@ def split(data: TokenDataset, config: TrainConfig) -> tuple[SampleRange, SampleR
     count = len(windows)
     wanted = max(1, round(config.held_out * count)) if config.held_out else 0
     border = count - min(wanted, count - 1)
-    return SampleRange(windows, 0, border), SampleRange(windows, border, count)
+    learned = data.windows(config.sequence_length, stride=config.stride)
+    # The last training sequence ends before the first held-out token.
+    last_begin = (border - 1) * config.sequence_length
+    return (
+        SampleRange(learned, 0, last_begin // learned.stride + 1),
+        SampleRange(windows, border, count),
+    )
 
 
 def training_batches(samples: SampleRange, config: TrainConfig) -> TorchLoader:

@@ -81,3 +81,19 @@ def test_what_is_empty_afterwards_is_dropped_with_its_original_text():
 def test_impossible_values_are_refused():
     with pytest.raises(ConfigError, match="max_repeated_punctuation"):
         Normalize(max_repeated_punctuation=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"原标题：出租屋\n　　近日", "原标题：出租屋\n近日"),
+        (r"第一段。\r\n\r\n第二段", "第一段。\n第二段"),
+        (r"结束。\n", "结束。"),
+        (r"他说。\nABC", "他说。\nABC"),
+        (r"放在\new 目录", r"放在\new 目录"),
+        (r"print('a\n')", r"print('a\n')"),
+        (r"用\t分开", r"用\t分开"),
+    ],
+)
+def test_a_newline_that_was_escaped_twice_becomes_one_again(text, expected):
+    assert normalize_text(text) == expected

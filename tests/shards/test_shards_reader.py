@@ -77,6 +77,28 @@ def test_windows_tile_the_concatenated_stream(lengths, sequence_length, remainde
         windows[len(expected)]
 
 
+@given(
+    size=st.integers(1, 80),
+    sequence_length=st.integers(1, 20),
+    stride=st.integers(1, 20),
+    remainder=st.sampled_from(["drop", "overlap"]),
+)
+def test_windows_with_a_stride_begin_that_far_apart(size, sequence_length, stride, remainder):
+    stream = np.arange(size, dtype=np.uint16)
+    if stride > sequence_length or sequence_length > size:
+        with pytest.raises(ConfigError):
+            Windows(Pieces([stream]), sequence_length, stride=stride, remainder=remainder)
+        return
+    windows = Windows(Pieces([stream]), sequence_length, stride=stride, remainder=remainder)
+    begins = list(range(0, size - sequence_length + 1, stride))
+    if remainder == "overlap" and begins[-1] != size - sequence_length:
+        begins.append(size - sequence_length)
+    assert [window.tolist() for window in windows] == [
+        list(range(begin, begin + sequence_length)) for begin in begins
+    ]
+    assert ("stride" in windows.policy) == (stride != sequence_length)
+
+
 def test_a_window_spans_shard_borders_and_owns_its_memory(numbered):
     data = shards.open(numbered)
     assert len(data.manifest.shards) >= 7

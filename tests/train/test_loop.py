@@ -3,6 +3,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -13,6 +14,7 @@ from corpuskit.errors import ArtifactError, ConfigError, MismatchError, TaskErro
 from corpuskit.generate import Generator
 from corpuskit.models import ModelConfig
 from corpuskit.train import TrainConfig, fit, loop, read_metrics
+from corpuskit.train.data import split
 from corpuskit.vocab.bytelevel import ByteLevelBPE
 from corpuskit.vocab.tokenizer import Tokenizer
 
@@ -101,6 +103,22 @@ def test_the_model_learns_and_writes(data, tmp_path):
     text = Generator.load(tmp_path, device="cpu").generate("我想", 40, temperature=0)
     assert text.startswith("我想去北京。")
     assert AutoModelForCausalLM.from_pretrained(tmp_path, local_files_only=True).config.n_layer == 2
+
+
+def test_a_stride_shows_more_sequences_and_none_that_touches_the_held_out_tokens(data):
+    dataset = shards.open(data)
+    plain = dataclasses.replace(CONFIG, stride=None)
+    strided = dataclasses.replace(CONFIG, stride=3)
+    learned, held_out = split(dataset, plain)
+    more, same = split(dataset, strided)
+    assert len(more) == (len(learned) - 1) * CONFIG.sequence_length // 3 + 1
+    assert len(same) == len(held_out)
+    row = np.empty((1, CONFIG.sequence_length), np.int64)
+    more.gather(np.array([len(more) - 1]), row)
+    begin = (len(more) - 1) * 3
+    assert begin + CONFIG.sequence_length <= len(learned) * CONFIG.sequence_length
+    stream = np.concatenate([document.tokens for document in dataset])
+    assert row[0].tolist() == stream[begin : begin + CONFIG.sequence_length].tolist()
 
 
 def test_only_the_last_checkpoints_stay_and_each_is_a_model(whole):
