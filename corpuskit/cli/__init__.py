@@ -1,7 +1,8 @@
 """The command line: one group per room, no logic.
 
-Errors a user can cause end in three plain lines and exit status 2; an interrupt says that the same
-command resumes; anything else is a bug and says where its traceback was put.
+Errors a user can cause end in three plain lines and exit status 2; a slice that has to wait for
+others in the same lines and status 75 (EX_TEMPFAIL of sysexits.h: try again later); an interrupt says
+that the same command resumes; anything else is a bug and says where its traceback was put.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from corpuskit.errors import CorpuskitError
 
-USER_ERROR, INTERRUPTED, INTERNAL_ERROR = 2, 130, 70
+USER_ERROR, INTERNAL_ERROR, TRY_LATER, INTERRUPTED = 2, 70, 75, 130
 
 
 def main() -> None:
@@ -23,8 +24,11 @@ def main() -> None:
     try:
         app()
     except CorpuskitError as error:
-        print_error(error)
-        sys.exit(USER_ERROR)
+        from corpuskit.engine import PendingShards
+
+        waits = isinstance(error, PendingShards)
+        print_error(error, "waiting" if waits else "error")
+        sys.exit(TRY_LATER if waits else USER_ERROR)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command resumes", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -40,9 +44,9 @@ def main() -> None:
         sys.exit(INTERNAL_ERROR)
 
 
-def print_error(error: CorpuskitError) -> None:
+def print_error(error: CorpuskitError, word: str = "error") -> None:
     """The three lines: what was wrong, where, what to do."""
-    print(f"error: {error.what}", file=sys.stderr)
+    print(f"{word}: {error.what}", file=sys.stderr)
     if error.where:
         print(f"  where: {error.where}", file=sys.stderr)
     if error.hint:

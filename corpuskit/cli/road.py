@@ -121,12 +121,16 @@ def _run(
     from corpuskit.engine import ShardOf
     from corpuskit.pipeline.run import run_recipe
 
+    piece = ShardOf.parse(shard)
     report = run_recipe(
         recipe,
         workers=workers,
-        shard=ShardOf.parse(shard),
+        shard=piece,
         verify=verify,
         check_disk=check_disk,
         observer=observer_for(Console(stderr=True)),
     )
-    print_summary(report, Console(), next_steps)
+    if piece.number:
+        print(f"slice {shard} has finished its part; slice 0/{piece.count} publishes the result")
+    else:
+        print_summary(report, Console(), next_steps)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from corpuskit.documents import Tally
-from corpuskit.engine import Engine, JobResult, Local, Observer, ShardOf, hold
+from corpuskit.engine import Engine, JobResult, Local, Observer, PendingShards, ShardOf, hold
 from corpuskit.engine import run as run_job
-from corpuskit.errors import InputError, LedgerError
+from corpuskit.errors import CorpuskitError, InputError, LedgerError
 from corpuskit.files import checksum, require_free_space, write_json
 from corpuskit.ingest import IngestJob, expand_inputs
 from corpuskit.jobs import Job, Slice
@@ -130,14 +130,21 @@ class _Run:
     def __post_init__(self) -> None:
         self.report = Report(str(self.output))
 
+    @property
+    def leads(self) -> bool:
+        """Of several slices, slice 0 alone does what is not cut into tasks."""
+        return self.shard is None or self.shard.number == 0
+
     def execute(self) -> Report:
-        write_json(self.output / "recipe.json", dump_recipe(self.recipe))
+        if self.leads:
+            write_json(self.output / "recipe.json", dump_recipe(self.recipe))
         documents = self._documents()
         self._vocabularies(documents)
         self._shards(documents)
-        self._train()
-        self._generate()
-        self.report.save()
+        if self.leads:
+            self._train()
+            self._generate()
+            self.report.save()
         return self.report
 
     def _documents(self) -> list[Slice]:
@@ -198,7 +205,14 @@ class _Run:
         for spec, entry in zip(specs, result.entries["train"], strict=True):
             (artifact,) = entry.outputs("vocabulary")
             directory = self.output / "vocabularies" / spec.name
-            unpack_artifact(artifact.path, directory)
+            if self.leads:
+                unpack_artifact(artifact.path, directory)
+            elif not _is_tokenizer(directory, entry.outcome.metrics["fingerprint"]):
+                raise PendingShards(
+                    "slice 0 has not put the vocabulary in place yet",
+                    where=str(directory),
+                    hint="run this slice again when slice 0 has",
+                )
             self.report.vocabularies[spec.name] = {"path": str(directory), **entry.outcome.metrics}
 
     def _tokenizer_directory(self) -> Path:
@@ -224,6 +238,8 @@ class _Run:
             group_bytes=section.group_bytes,
         )
         result = self._job("shards", job)
+        if not self.leads:
+            return
         target = self.output / "shards"
         publish(
             result.entries["encode"],
@@ -283,6 +299,13 @@ class _Run:
             )
             self.report.samples.append({"prompt": prompt, "text": str(text)})
         self._stage(StageReport("generate", None, time.monotonic() - started))
+
+
+def _is_tokenizer(directory: Path, fingerprint: str) -> bool:
+    try:
+        return Tokenizer.load(directory).fingerprint == fingerprint
+    except CorpuskitError:
+        return False
 
 
 def _kept(result: JobResult) -> list[Slice]:
