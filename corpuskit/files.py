@@ -83,10 +83,19 @@ def disk_full(path: str | os.PathLike) -> ResourceError:
     )
 
 
+def arrow_path(path: str | os.PathLike) -> bytes:
+    """`path` as pyarrow must be given it: as the bytes the system knows it by.
+
+    pyarrow encodes a str as UTF-8, which fails for names that are not UTF-8 and for all non-ASCII
+    names on a C locale.
+    """
+    return os.fsencode(path)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 `text` to `path` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

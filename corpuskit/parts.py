@@ -28,6 +28,7 @@ from corpuskit.documents import (
     limit_dropped_text,
 )
 from corpuskit.errors import ArtifactError
+from corpuskit.files import arrow_path
 from corpuskit.jobs import Outcome, Publication, Workspace
 
 _WRITE_OPTIONS = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
@@ -54,7 +55,7 @@ def read_documents(path: str, columns: Sequence[str] | None = None) -> Iterator[
         If the file is not a whole Arrow file.
     """
     try:
-        with pa.memory_map(path) as source, ipc.open_file(source) as reader:
+        with pa.memory_map(arrow_path(path)) as source, ipc.open_file(source) as reader:
             for index in range(reader.num_record_batches):
                 batch = reader.get_batch(index)
                 yield batch if columns is None else batch.select(list(columns))
@@ -206,7 +207,7 @@ class _ArrowPart:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self.rows = 0
-        self._sink = pa.OSFile(str(path), "wb")
+        self._sink = pa.OSFile(arrow_path(path), "wb")
         self._writer = ipc.new_file(self._sink, schema, options=_WRITE_OPTIONS)
 
     def write(self, batch: pa.RecordBatch) -> None:

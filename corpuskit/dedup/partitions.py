@@ -16,6 +16,7 @@ from pyarrow import ipc
 
 from corpuskit.documents import DocumentBatch
 from corpuskit.errors import ArtifactError, MismatchError
+from corpuskit.files import arrow_path
 from corpuskit.jobs import Output, Slice, Workspace
 from corpuskit.parts import read_documents
 
@@ -56,7 +57,11 @@ def partition_of(hashes: np.ndarray, partitions: int) -> np.ndarray:
 def publish_partitions(workspace: Workspace, kind: str, partitions: Sequence[pa.Table], tag: str) -> Output:
     """Write one record batch per partition (all of the same columns)."""
     schema = partitions[0].schema.with_metadata({_TAG: tag.encode()})
-    with workspace.publish(kind) as publication, ipc.new_file(publication.path, schema) as writer:
+    with (
+        workspace.publish(kind) as publication,
+        pa.OSFile(arrow_path(publication.path), "wb") as sink,
+        ipc.new_file(sink, schema) as writer,
+    ):
         for table in partitions:
             batches = table.replace_schema_metadata(schema.metadata).combine_chunks().to_batches()
             writer.write_batch(batches[0] if batches else _empty(schema))
@@ -77,7 +82,7 @@ def read_partition(files: Sequence[Slice], partition: int, tag: str) -> pa.Table
     tables = []
     for piece in files:
         try:
-            with pa.memory_map(piece.path) as source, ipc.open_file(source) as reader:
+            with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
                 found = (reader.schema.metadata or {}).get(_TAG, b"").decode()
                 if found != tag:
                     raise MismatchError(
@@ -94,7 +99,8 @@ def publish_table(workspace: Workspace, kind: str, table: pa.Table, part: int = 
     options = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
     with (
         workspace.publish(kind, part) as publication,
-        ipc.new_file(publication.path, table.schema, options=options) as writer,
+        pa.OSFile(arrow_path(publication.path), "wb") as sink,
+        ipc.new_file(sink, table.schema, options=options) as writer,
     ):
         writer.write_table(table, max_chunksize=1 << 16)
         publication.rows = table.num_rows
@@ -104,7 +110,7 @@ def publish_table(workspace: Workspace, kind: str, table: pa.Table, part: int = 
 def read_table(piece: Slice) -> pa.Table:
     """Read what `publish_table` wrote."""
     try:
-        with pa.memory_map(piece.path) as source, ipc.open_file(source) as reader:
+        with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
             return reader.read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(piece.path, error) from error
@@ -116,7 +122,7 @@ def read_part(
     """The batches of a document part from number `skip` on, numbered, with progress in bytes."""
     reported = 0
     try:
-        with pa.memory_map(piece.path) as source, ipc.open_file(source) as reader:
+        with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
             num_batches, size = reader.num_record_batches, source.size()
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(piece.path, error) from error

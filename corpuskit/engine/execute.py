@@ -14,7 +14,7 @@ from corpuskit.documents import Tally
 from corpuskit.engine.ledger import input_checksums, load_entry, save_entry, task_key
 from corpuskit.engine.local import Local
 from corpuskit.engine.protocol import Call, Engine, Observer
-from corpuskit.errors import ConfigError, CorpuskitError, LedgerError, TaskError
+from corpuskit.errors import ConfigError, CorpuskitError, InputError, LedgerError, TaskError
 from corpuskit.files import remove_temporaries
 from corpuskit.jobs import Entry, Job, Output, Task, outputs_of
 
@@ -240,9 +240,17 @@ def hold(output_dir: str | os.PathLike, shard: ShardOf | None = None) -> Iterato
     """
     shard = shard or ShardOf()
     root = Path(output_dir).absolute()
-    root.mkdir(parents=True, exist_ok=True)
     path = root / f".run-{shard.number}-of-{shard.count}.lock"
-    with open(path, "a+", encoding="utf-8") as handle:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"cannot be used as output directory: {error.strerror}",
+            where=str(root),
+            hint="choose a directory that can be written",
+        ) from error
+    with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import ipc
 
+from corpuskit.files import arrow_path
 from corpuskit.ingest.chunks import Chunk, ReadOptions
 from corpuskit.ingest.streams import open_file
 from corpuskit.ingest.tables import DAMAGE, after, chunk_of, quarantine_file, split_batch, text_problem
@@ -35,7 +36,7 @@ def _read(piece: Slice, options: ReadOptions) -> Iterator[Chunk]:
         is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
     position = 0
     try:
-        with pa.OSFile(piece.path, "rb") as source:
+        with pa.OSFile(arrow_path(piece.path), "rb") as source:
             reader = ipc.open_file(source) if is_file else ipc.open_stream(source)
             problem = text_problem(reader.schema, options)
             if problem is not None:

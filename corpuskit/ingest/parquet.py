@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
+from corpuskit.files import arrow_path
 from corpuskit.ingest.chunks import Chunk, ReadOptions
 from corpuskit.ingest.streams import open_file
 from corpuskit.ingest.tables import DAMAGE, after, chunk_of, quarantine_file, split_batch, text_problem
@@ -27,7 +30,7 @@ def _read(piece: Slice, options: ReadOptions) -> Iterator[Chunk]:
         size = Path(piece.path).stat().st_size
     position = 0
     try:
-        file = parquet.ParquetFile(piece.path)
+        file = parquet.ParquetFile(pa.OSFile(arrow_path(piece.path), "rb"))
     except DAMAGE as error:
         yield quarantine_file(piece, 0, "ingest/damaged-file", f"not a whole Parquet file: {error}", 0)
         return

@@ -15,7 +15,7 @@ from pyarrow import ipc
 
 from corpuskit.documents import ID, TEXT, restore_dropped
 from corpuskit.errors import InputError
-from corpuskit.files import atomic_path
+from corpuskit.files import arrow_path, atomic_path
 from corpuskit.parts import read_documents
 from corpuskit.pipeline.run import WORK
 
@@ -84,7 +84,11 @@ def rescue(output_dir: str | Path, reasons: Sequence[str], target: str | Path) -
             hint="run with dropped_text: full",
         )
     table = table.take(_first_of_each(table.column("id"))).cast(_with_required_text(table.schema))
-    with atomic_path(target) as temporary, ipc.new_file(str(temporary), table.schema) as writer:
+    with (
+        atomic_path(target) as temporary,
+        pa.OSFile(arrow_path(temporary), "wb") as sink,
+        ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table, max_chunksize=1000)
     return table.num_rows
 

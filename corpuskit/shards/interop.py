@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from corpuskit.errors import MissingExtra
+from corpuskit.files import arrow_path
 from corpuskit.shards.manifest import load_manifest
 from corpuskit.shards.reader import open_dataset
 from corpuskit.shards.shardfile import Verify, shard_schema
@@ -77,5 +78,5 @@ def _documents(paths: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _map_batch(path: str) -> pa.RecordBatch:
-    with pa.memory_map(path) as source:
+    with pa.memory_map(arrow_path(path)) as source:
         return ipc.open_file(source.read_buffer()).get_batch(0)

@@ -25,7 +25,7 @@ from pyarrow import ipc
 
 from corpuskit.documents import Tally
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
-from corpuskit.files import atomic_path
+from corpuskit.files import arrow_path, atomic_path
 from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
 from corpuskit.parts import read_documents
 from corpuskit.shards.encoding import appended_id, encode
@@ -259,7 +259,7 @@ def _documents_from(
 
 def _num_batches(path: str) -> int:
     try:
-        with pa.memory_map(path) as source, ipc.open_file(source) as reader:
+        with pa.memory_map(arrow_path(path)) as source, ipc.open_file(source) as reader:
             return reader.num_record_batches
     except (pa.ArrowInvalid, OSError):
         return 1  # read_documents says what is wrong with the file

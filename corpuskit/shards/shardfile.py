@@ -22,7 +22,7 @@ import xxhash
 from pyarrow import ipc
 
 from corpuskit.errors import ArtifactError, ConfigError
-from corpuskit.files import checksum
+from corpuskit.files import arrow_path, checksum
 from corpuskit.shards.encoding import EncodedDocuments
 from corpuskit.shards.manifest import FORMAT_VERSION, PARALLEL_TYPES, Manifest, ShardEntry
 
@@ -79,7 +79,7 @@ def write_shard(path: str | os.PathLike, schema: pa.Schema, parts: list[EncodedD
         values = np.concatenate([part.tokens if name == "tokens" else part.columns[name] for part in parts])
         arrays.append(pa.LargeListArray.from_arrays(offsets, pa.array(values)))
     batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    with pa.OSFile(str(path), "wb") as sink, ipc.new_file(sink, schema) as writer:
+    with pa.OSFile(arrow_path(path), "wb") as sink, ipc.new_file(sink, schema) as writer:
         writer.write_batch(batch)
 
 
@@ -139,7 +139,7 @@ def map_shard(path: str | os.PathLike, *, structure: bool) -> Shard:
     """Map a shard file and view its columns; with `structure`, check offsets and hash the structure."""
     try:
         # Closing gives the descriptor back; the mapping lives as long as a view of it.
-        with pa.memory_map(str(path)) as source:
+        with pa.memory_map(arrow_path(path)) as source:
             file = source.read_buffer()
         with ipc.open_file(file) as reader:
             if reader.num_record_batches != 1:

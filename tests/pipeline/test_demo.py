@@ -34,7 +34,18 @@ def test_the_crawl_holds_what_a_real_one_brings():
 
 def test_the_demo_goes_the_whole_road(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "corpuskit.cli", "demo", "-o", tmp_path / "demo", "--set", "train.steps=3"],
+        [
+            sys.executable,
+            "-m",
+            "corpuskit.cli",
+            "demo",
+            "-o",
+            tmp_path / "demo",
+            "--set",
+            "train.steps=3",
+            "--set",
+            "train.threads=1",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "100"},
