@@ -14,6 +14,7 @@ _NAMES = {
     "read_slice": "corpuskit.ingest.reader",
     "ReadOptions": "corpuskit.ingest.chunks",
     "Chunk": "corpuskit.ingest.chunks",
+    "DEFAULT_TASK_BYTES": "corpuskit.ingest.job",
     "IngestJob": "corpuskit.ingest.job",
     "InputFile": "corpuskit.ingest.inputs",
     "Inputs": "corpuskit.ingest.inputs",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from corpuskit.ingest.inputs import Inputs as Inputs
     from corpuskit.ingest.inputs import expand_inputs as expand_inputs
     from corpuskit.ingest.inputs import plan_slices as plan_slices
+    from corpuskit.ingest.job import DEFAULT_TASK_BYTES as DEFAULT_TASK_BYTES
     from corpuskit.ingest.job import IngestJob as IngestJob
     from corpuskit.ingest.reader import read as read
     from corpuskit.ingest.reader import read_slice as read_slice

@@ -24,6 +24,9 @@ from corpuskit.jobs import Slice, group_slices
 _TEMPORARY_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".swp", "~")
 
 
+COMPRESSED_SUFFIXES = (".gz", ".zst", ".lz4", ".parquet")
+
+
 @dataclass(frozen=True)
 class InputFile:
     """One file to read.
@@ -44,6 +47,14 @@ class InputFile:
     relative_path: str
     format: str
     bytes: int
+
+    @property
+    def content_bytes(self) -> int:
+        """About how much it decompresses to: 5 times its size where its name says compressed.
+
+        Chinese JSON Lines shrink 3.4 to 6.7 times in zstd, web pages 3 to 5 times in gzip.
+        """
+        return self.bytes * (5 if self.path.endswith(COMPRESSED_SUFFIXES) else 1)
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ def plan_slices(
         bounds = [file.bytes * index // pieces for index in range(pieces + 1)]
         for start, stop in pairwise(bounds):
             slices.append(Slice(file.path, start, stop if pieces > 1 else None, file.relative_path))
-            sizes.append(stop - start)
+            sizes.append(file.content_bytes // pieces)
     return group_slices(slices, sizes, target_bytes)
 
 

@@ -23,6 +23,9 @@ from corpuskit.parts import DEFAULT_PART_BYTES, DocumentSink
 
 Step = Callable[[DocumentBatch], StepResult]
 
+# Some seconds of work: small enough to spread over workers, large enough to cost nothing to start.
+DEFAULT_TASK_BYTES = 32 << 20
+
 _NO_DOCUMENTS = pa.RecordBatch.from_pylist([], schema=pa.schema([ID, TEXT]))
 
 
@@ -40,7 +43,7 @@ class IngestJob:
     root : str or None
         What relative paths, and so ids, are below; by default the inputs' common parent.
     task_bytes : int
-        Input size of a task, about; a compressed file is never cut.
+        Decompressed input size of a task, about; a compressed file is never cut.
     part_bytes : int
         Uncompressed size of an output part; after each the task can be resumed.
     dropped_text : {"full", "sample", "none"}
@@ -61,7 +64,7 @@ class IngestJob:
     steps: tuple[Step, ...] = ()
     options: ReadOptions = field(default_factory=ReadOptions)
     root: str | None = None
-    task_bytes: int = 64 << 20
+    task_bytes: int = DEFAULT_TASK_BYTES
     part_bytes: int = DEFAULT_PART_BYTES
     dropped_text: DroppedText = "full"
     limit: int | None = None

@@ -20,7 +20,7 @@ from corpuskit.clean import Cleaner
 from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
 from corpuskit.documents import DroppedText
 from corpuskit.errors import ConfigError, CorpuskitError, InputError
-from corpuskit.ingest import ReadOptions
+from corpuskit.ingest import DEFAULT_TASK_BYTES, ReadOptions
 from corpuskit.parts import DEFAULT_PART_BYTES
 from corpuskit.pipeline.yaml12 import load_yaml
 from corpuskit.train.config import TrainConfig
@@ -45,7 +45,7 @@ class InputSection(_Section):
     options : ReadOptions
         Format (``auto`` decides by file name), text column, batch size, largest document ….
     task_bytes : int
-        Input size of one task, about.
+        Decompressed input size of one task, about.
     part_bytes : int
         Uncompressed size of a document part; after each an interrupted task can go on.
     rescued : tuple of str
@@ -56,7 +56,7 @@ class InputSection(_Section):
     root: str | None = None
     limit: int | None = pydantic.Field(default=None, ge=1)
     options: ReadOptions = pydantic.Field(default_factory=ReadOptions)
-    task_bytes: int = pydantic.Field(default=64 << 20, ge=1)
+    task_bytes: int = pydantic.Field(default=DEFAULT_TASK_BYTES, ge=1)
     part_bytes: int = pydantic.Field(default=DEFAULT_PART_BYTES, ge=1)
     rescued: tuple[str, ...] = ()
 

@@ -33,11 +33,11 @@ from corpuskit.vocab import Tokenizer, VocabularyJob, unpack_artifact
 
 WORK = "work"
 
-# Bytes of intermediate and final files per input byte, measured on laws + news (JSONL.zst, 2.4)
-# and on the demo crawl (WARC.gz, 4.1), rounded up.
-_COMPRESSED_EXPANSION = 6.0
-_PLAIN_EXPANSION = 2.0
-_COMPRESSED_SUFFIXES = (".gz", ".zst", ".lz4", ".parquet")
+# Bytes of documents between phases, dropped rows and shards for each byte of decompressed input:
+# 1.6 on laws + news, rounded up.
+_WORK_BYTES_PER_INPUT_BYTE = 2.0
+_FIXED_BYTES = 64e6  # vocabularies, reports
+_ADAM_CHECKPOINT_BYTES_PER_PARAMETER = 12  # float32 weights and two moments
 
 
 class RunObserver(Observer):
@@ -68,12 +68,16 @@ def ingest_job(recipe: Recipe) -> IngestJob:
 
 
 def estimate_disk_bytes(recipe: Recipe) -> int:
-    """About how much disk the run will need, from the inputs' sizes."""
+    """About how much disk the run will need, from the inputs' sizes and the model's shape."""
     inputs = expand_inputs(recipe.input.paths, recipe.input.root, recipe.input.options.format)
-    needed = 64e6
-    for file in inputs.files:
-        compressed = file.path.endswith(_COMPRESSED_SUFFIXES)
-        needed += file.bytes * (_COMPRESSED_EXPANSION if compressed else _PLAIN_EXPANSION)
+    needed = _FIXED_BYTES + _WORK_BYTES_PER_INPUT_BYTE * sum(file.content_bytes for file in inputs.files)
+    if recipe.train is not None:
+        shape = recipe.train.shape
+        sizes = [s.vocab_size or 50_257 + (s.num_new_tokens or 0) for s in recipe.vocabularies]
+        rows = max(sizes, default=65_536)
+        parameters = rows * shape.width + 12 * shape.layers * shape.width**2
+        copies = recipe.train.keep_checkpoints + 1
+        needed += parameters * _ADAM_CHECKPOINT_BYTES_PER_PARAMETER * copies
     return int(needed)
 
 
