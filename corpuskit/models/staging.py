@@ -15,6 +15,16 @@ from pathlib import Path
 from corpuskit.files import disk_full, sync_directory
 
 
+def _says_disk_full(error: Exception) -> bool:
+    """Whether a write found no space: safetensors and torch raise errors of their own for it.
+
+    torch's zip writer says only that a write failed, which on a file of its own means just that.
+    """
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error) or "PytorchStreamWriter failed" in str(error)
+
+
 @contextmanager
 def staged_directory(directory: str | os.PathLike, last: str) -> Iterator[Path]:
     """Yield an empty directory whose files are in `directory` when the block ends without an error.
@@ -55,8 +65,8 @@ def staged_directory(directory: str | os.PathLike, last: str) -> Iterator[Path]:
             sync_directory(stage)
             stage.rename(final)
         sync_directory(final.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _says_disk_full(error):
             raise disk_full(final) from error
         raise
     finally:

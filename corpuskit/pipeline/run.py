@@ -40,6 +40,10 @@ _FIXED_BYTES = 64e6  # vocabularies, reports
 _ADAM_CHECKPOINT_BYTES_PER_PARAMETER = 12  # float32 weights and two moments
 
 
+# What the shards depend on; kept in dataset.json as their provenance.
+_SHARD_SECTIONS = ("input", "clean", "deduplicate", "vocabularies", "shards", "seed", "dropped_text")
+
+
 class RunObserver(Observer):
     """Receives what a whole run does; every method may be left as it is."""
 
@@ -245,11 +249,12 @@ class _Run:
         if not self.leads:
             return
         target = self.output / "shards"
+        whole = dump_recipe(self.recipe)
         publish(
             result.entries["encode"],
             target,
             tokenizer,
-            provenance={"recipe": dump_recipe(self.recipe) | {"output": None}},
+            provenance={"recipe": {name: whole[name] for name in _SHARD_SECTIONS}},
         )
         _copy_tree(directory, target / "tokenizer")
         facts = info(target)

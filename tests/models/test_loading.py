@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ from corpuskit import models
 from corpuskit.errors import ArtifactError, ConfigError, InputError, ResourceError
 from corpuskit.models.configurations import ModelConfig, padded_vocabulary
 from corpuskit.models.loading import create, load, save, vocabulary_size
+from corpuskit.models.staging import staged_directory
 
 TINY = ModelConfig(layers=2, width=16, heads=2, context_length=16)
 
@@ -137,3 +139,20 @@ def test_the_room_lists_its_names_and_has_no_others():
     assert {"ModelConfig", "create", "load", "save"} <= set(dir(models))
     with pytest.raises(AttributeError):
         _ = models.nothing
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError(
+            "[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/1"
+        ),
+    ],
+)
+def test_a_full_disk_is_recognised_however_a_library_says_it(tmp_path, error):
+    with pytest.raises(ResourceError, match="no space left"), staged_directory(tmp_path / "m", "a") as stage:
+        (stage / "a").write_text("half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
