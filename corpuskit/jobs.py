@@ -12,6 +12,7 @@ name that depends on nothing but the task.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -156,6 +157,13 @@ class Job(Protocol):
     def phases(self) -> tuple[str, ...]: ...
 
     def plan(self, phase: str, done: Mapping[str, Sequence[Entry]]) -> list[Task]: ...
+
+
+def usable_cores() -> int:
+    """How many cores this process may use; fewer than the machine has in a container or a Slurm task."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def group_slices(slices: Sequence[Slice], sizes: Sequence[int], target_bytes: int) -> list[tuple[Slice, ...]]:

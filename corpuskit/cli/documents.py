@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from corpuskit.cli.road import DEFAULT_WORKERS, Limit, Workers
 
 if TYPE_CHECKING:
+    from corpuskit.documents import Tally
     from corpuskit.engine import JobResult
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, directories or globs.")]
@@ -28,7 +30,8 @@ def clean(
     from corpuskit.ingest import IngestJob
 
     job = IngestJob(inputs=tuple(inputs), steps=(Cleaner.preset(preset),), limit=limit)
-    _report(_run("clean", job, output, workers), output)
+    result = _run("clean", job, output, workers)
+    _report(result.tally, result, output)
 
 
 def dedup(
@@ -43,6 +46,7 @@ def dedup(
     from corpuskit.ingest import IngestJob
 
     result = _run("read", IngestJob(inputs=tuple(inputs)), output, workers)
+    tally = result.tally
     for wanted, name, deduplicator in (
         (exact, "exact", ExactDeduplicator()),
         (near, "near", MinHashDeduplicator()),
@@ -50,7 +54,8 @@ def dedup(
         if wanted:
             documents = tuple(part.as_slice() for part in result.outputs("kept"))
             result = _run(f"dedup-{name}", deduplicator.job(documents), output, workers)
-    _report(result, output)
+            tally = replace(tally + result.tally, documents_in=tally.documents_in, kept=result.tally.kept)
+    _report(tally, result, output)
 
 
 def _run(name: str, job: Any, output: Path, workers: int) -> JobResult:
@@ -74,8 +79,7 @@ def _run(name: str, job: Any, output: Path, workers: int) -> JobResult:
     return result
 
 
-def _report(result: JobResult, output: Path) -> None:
-    tally = result.tally
+def _report(tally: Tally, result: JobResult, output: Path) -> None:
     for kind, reasons in (("dropped", tally.dropped), ("quarantined", tally.quarantined)):
         for reason, count in reasons.items():
             print(f"{kind} {count:,}: {reason}")

@@ -44,10 +44,12 @@ def generate(
     model: Annotated[Path, typer.Argument(help="A model directory.")],
     prompt: Annotated[list[str] | None, typer.Option(help="Text to go on from. May be repeated.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 100,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, help="0 is off.")] = 50,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.95,
-    repetition_penalty: Annotated[float, typer.Option(min=0.0)] = 1.1,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.7,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Only the k most likely tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Only the likely tokens of this total share.")
+    ] = None,
+    repetition_penalty: Annotated[float, typer.Option(min=0.0)] = 1.0,
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Write text with a trained model."""

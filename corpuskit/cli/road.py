@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from corpuskit.jobs import usable_cores
 
 if TYPE_CHECKING:
     from corpuskit.pipeline.recipe import Recipe
@@ -23,8 +24,7 @@ Set = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Read at most this many records, for trying out.")]
 
 
-# As many workers as this process may use cores.
-DEFAULT_WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+DEFAULT_WORKERS = usable_cores()
 
 
 def run(
@@ -63,10 +63,12 @@ def run(
         print(describe_plan(loaded))
         return
     next_steps = [
-        f"look at a shard:       corpuskit shards info {loaded.output}/shards",
-        f"write more text:       corpuskit generate {loaded.output}/model --prompt 我想",
-        f"bring back documents:  corpuskit rescue {loaded.output} --reason REASON --to rescued.arrow",
+        f"bring back documents:  corpuskit rescue {loaded.output} --reason REASON --to rescued.arrow"
     ]
+    if loaded.shards is not None:
+        next_steps.insert(0, f"look at the shards:    corpuskit shards info {loaded.output}/shards")
+    if loaded.train is not None:
+        next_steps.insert(1, f"write more text:       corpuskit generate {loaded.output}/model --prompt 我想")
     _run(loaded, workers, shard, verify, not no_disk_check, next_steps)
 
 
@@ -100,7 +102,9 @@ def demo(
 
 def rescue(
     output: Annotated[Path, typer.Argument(help="Output directory of a run.")],
-    reason: Annotated[list[str], typer.Option(help="Reason to rescue, e.g. clean/short. May be repeated.")],
+    reason: Annotated[
+        list[str], typer.Option(help="Reason to rescue, e.g. clean/min_characters. May be repeated.")
+    ],
     to: Annotated[Path, typer.Option(help="Arrow file to write.")] = Path("rescued.arrow"),
 ) -> None:
     """Turn documents that a run dropped back into input."""

@@ -42,7 +42,9 @@ def _funnel(report: Report) -> Table:
     table = Table(title="documents", title_justify="left", show_header=False, box=None, padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("came in", f"{tally.documents_in:,}")
+    table.add_row("came in", f"{tally.documents_in - report.rescued:,}")
+    if report.rescued:
+        table.add_row("rescued", f"{report.rescued:,}")
     for kind, reasons in (("dropped", tally.dropped), ("quarantined", tally.quarantined)):
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             table.add_row(f"{kind}: {reason}", f"-{count:,}")

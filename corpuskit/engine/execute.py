@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from corpuskit.documents import Tally
 from corpuskit.engine.ledger import input_checksums, load_entry, save_entry, task_key
@@ -233,6 +234,8 @@ class _Phase:
 def hold(output_dir: str | os.PathLike, shard: ShardOf | None = None) -> Iterator[Path]:
     """Hold an output directory for one run, so that a second run started by mistake refuses.
 
+    A plain run holds it alone; slices share it with each other, each slice once.
+
     Raises
     ------
     LedgerError
@@ -240,32 +243,37 @@ def hold(output_dir: str | os.PathLike, shard: ShardOf | None = None) -> Iterato
     """
     shard = shard or ShardOf()
     root = Path(output_dir).absolute()
-    path = root / f".run-{shard.number}-of-{shard.count}.lock"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+", encoding="utf-8")
+        everyone = (root / ".run.lock").open("a+", encoding="utf-8")
+        mine = (root / f".run-{shard.number}-of-{shard.count}.lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"cannot be used as output directory: {error.strerror}",
             where=str(root),
             hint="choose a directory that can be written",
         ) from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            raise LedgerError(
-                f"another run holds this directory ({handle.read().strip() or 'unknown process'})",
-                where=str(root),
-                hint="wait for it, or choose another output directory",
-            ) from error
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()}\n")
-        handle.flush()
+    with everyone, mine:
+        _lock(everyone, fcntl.LOCK_EX if shard.count == 1 else fcntl.LOCK_SH, root)
+        _lock(mine, fcntl.LOCK_EX, root)
         if shard.count == 1:
             remove_temporaries(root)
         yield root
+
+
+def _lock(handle: TextIO, mode: int, root: Path) -> None:
+    try:
+        fcntl.flock(handle, mode | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.seek(0)
+        raise LedgerError(
+            f"another run holds this directory ({handle.read().strip() or 'unknown process'})",
+            where=str(root),
+            hint="wait for it, or choose another output directory",
+        ) from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()}\n")
+    handle.flush()
 
 
 def remove_work(output_dir: str | os.PathLike, job_name: str) -> None:

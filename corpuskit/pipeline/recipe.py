@@ -94,10 +94,10 @@ class GenerateSection(_Section):
 
     prompts: tuple[str, ...] = ("",)
     max_new_tokens: int = pydantic.Field(default=100, ge=1)
-    temperature: float = pydantic.Field(default=0.8, ge=0)
-    top_k: int = pydantic.Field(default=50, ge=0)
-    top_p: float = pydantic.Field(default=0.95, gt=0, le=1)
-    repetition_penalty: float = pydantic.Field(default=1.1, gt=0)
+    temperature: float = pydantic.Field(default=0.7, ge=0)
+    top_k: int | None = pydantic.Field(default=None, ge=1)
+    top_p: float | None = pydantic.Field(default=None, gt=0, le=1)
+    repetition_penalty: float = pydantic.Field(default=1.0, gt=0)
 
 
 class Recipe(_Section):

@@ -51,6 +51,8 @@ class Report:
     ----------
     output : str
         The output directory.
+    rescued : int
+        Documents that joined after cleaning, from ``input.rescued``.
     stages : list of StageReport
     vocabularies : dict
         Name to path, size and compression on its sample.
@@ -61,6 +63,7 @@ class Report:
     """
 
     output: str
+    rescued: int = 0
     stages: list[StageReport] = field(default_factory=list)
     vocabularies: dict[str, dict] = field(default_factory=dict)
     shards: dict[str, Any] | None = None
@@ -69,12 +72,13 @@ class Report:
 
     @property
     def tally(self) -> Tally:
-        """Accounts from the first input to the last document stage."""
+        """Accounts from the first input, with the rescued documents, to the last document stage."""
         tallies = [stage.tally for stage in self.stages if stage.tally is not None]
         if not tallies:
             return Tally()
         total = sum(tallies[1:], tallies[0])
-        return Tally(tallies[0].documents_in, tallies[-1].kept, total.dropped, total.quarantined)
+        came_in = tallies[0].documents_in + self.rescued
+        return Tally(came_in, tallies[-1].kept, total.dropped, total.quarantined)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `report.json`."""
@@ -85,6 +89,7 @@ class Report:
             "machine": f"{platform.system()} {platform.machine()}",
             "output": self.output,
             "documents": self.tally.to_dict(),
+            "rescued": self.rescued,
             "stages": stages,
             "vocabularies": self.vocabularies,
             "shards": self.shards,

@@ -152,6 +152,7 @@ class _Run:
         if self.leads:
             self._train()
             self._generate()
+            self.report.tally.check(str(self.output))
             self.report.save()
         return self.report
 
@@ -161,7 +162,8 @@ class _Run:
         documents, kept = _kept(result), result.tally.kept
         rescued = [_rescued_slice(path) for path in self.recipe.input.rescued]
         documents += rescued
-        kept += sum(_count_rows(piece) for piece in rescued)
+        self.report.rescued = sum(_count_rows(piece) for piece in rescued)
+        kept += self.report.rescued
         if kept == 0:
             raise _nothing_left(result.tally, self.output)
         section = self.recipe.deduplicate

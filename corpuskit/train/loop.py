@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from corpuskit import shards
 from corpuskit.errors import ConfigError, ResourceError, TaskError
 from corpuskit.generate.sampler import Generator
+from corpuskit.jobs import usable_cores
 from corpuskit.models.loading import create, save
 from corpuskit.models.seeds import derive
 from corpuskit.models.tokenizers import TextTokenizer
@@ -107,7 +108,7 @@ class _Run:
         self.data, self.config, self.directory, self.tokenizer = data, config, directory, tokenizer
         self.checkpoints = directory / "checkpoints"
         found = checkpoint.latest(self.checkpoints)
-        self.threads = config.threads or (found[1].threads if found else os.cpu_count() or 1)
+        self.threads = config.threads or (found[1].threads if found else usable_cores())
         torch.set_num_threads(self.threads)
 
         self.device = _device(config.device)

@@ -139,6 +139,16 @@ def test_a_second_run_on_the_same_output_is_refused(tmp_path):
         pass
 
 
+def test_slices_share_a_directory_with_each_other_and_not_with_a_plain_run(tmp_path):
+    with hold(tmp_path, ShardOf(0, 2)), hold(tmp_path, ShardOf(1, 2)):
+        with pytest.raises(LedgerError), hold(tmp_path, ShardOf(1, 2)):
+            pass
+        with pytest.raises(LedgerError), hold(tmp_path):
+            pass
+    with hold(tmp_path), pytest.raises(LedgerError), hold(tmp_path, ShardOf(0, 2)):
+        pass
+
+
 def test_progress_reaches_the_observer_from_workers(tmp_path, job):
     class Count(Observer):
         total = seen = 0

@@ -116,6 +116,7 @@ def test_rescued_documents_come_back(inputs, tmp_path):
     data["output"] = str(tmp_path / "second")
     data["input"]["rescued"] = [str(tmp_path / "rescued.arrow")]
     second = run_recipe(parse_recipe(data))
+    assert (second.rescued, second.tally.documents_in) == (count, 120 + count)
     (exact,) = [stage for stage in second.stages if stage.name == "dedup-exact"]
     assert exact.tally.documents_in == 120 - first.dropped["clean/min_characters"] + count
 
