@@ -23,97 +23,15 @@ from corpuskit.kernels.compiler import kernel
 SEPARATOR = -1
 _DEAD = -2
 _EMPTY = -1
-_HASH_MIX = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(29)
-
-
-@kernel
-def collect_segments(tokens, words, barrier, table, store, starts, counts, hashes, num_stored, num_segments):
-    """Cut a token stream into segments and count each distinct one.
-
-    Parameters
-    ----------
-    tokens, words : int32[n]
-        Token ids and the number of the pre-token each lies in.
-    barrier : bool[vocab]
-        Tokens that can be part of no merge; segments end at them.
-    table : int64[power of two]
-        Open-addressing table of segment numbers, -1 where empty; at most half full afterwards.
-    store : int32[capacity]
-        Segments, each after a separator; the caller leaves room for ``2 * n + 2`` more slots.
-    starts, counts, hashes : int64, int64, uint64 [capacity]
-        First slot, number of occurrences and hash of every segment.
-    num_stored, num_segments : int
-        Slots and segments used so far.
-
-    Returns
-    -------
-    (int, int)
-        Slots and segments used now. Segments of one token are skipped: they hold no pair.
-    """
-    n = tokens.size
-    mask = table.size - 1
-    begin = 0
-    while begin < n:
-        if barrier[tokens[begin]]:
-            begin += 1
-            continue
-        end = begin + 1
-        while end < n and words[end] == words[begin] and not barrier[tokens[end]]:
-            end += 1
-        if end - begin >= 2:
-            value = np.uint64(end - begin)
-            for i in range(begin, end):
-                value = (value ^ np.uint64(tokens[i] + 1)) * _HASH_MIX
-                value ^= value >> _SHIFT
-            slot = np.int64(value & np.uint64(mask))
-            found = -1
-            while table[slot] != _EMPTY:
-                candidate = table[slot]
-                if hashes[candidate] == value:
-                    first = starts[candidate]
-                    same = store[first + end - begin] == SEPARATOR
-                    i = 0
-                    while same and i < end - begin:
-                        same = store[first + i] == tokens[begin + i]
-                        i += 1
-                    if same:
-                        found = candidate
-                        break
-                slot = (slot + 1) & mask
-            if found < 0:
-                table[slot] = num_segments
-                starts[num_segments] = num_stored + 1
-                counts[num_segments] = 1
-                hashes[num_segments] = value
-                num_segments += 1
-                store[num_stored] = SEPARATOR
-                for i in range(end - begin):
-                    store[num_stored + 1 + i] = tokens[begin + i]
-                num_stored += 1 + end - begin
-                store[num_stored] = SEPARATOR
-            else:
-                counts[found] += 1
-        begin = end
-    return num_stored, num_segments
-
-
-@kernel
-def rebuild_segment_table(table, hashes, num_segments):
-    """Fill a larger, empty `table` with the segments known so far."""
-    mask = table.size - 1
-    for segment in range(num_segments):
-        slot = np.int64(hashes[segment] & np.uint64(mask))
-        while table[slot] != _EMPTY:
-            slot = (slot + 1) & mask
-        table[slot] = segment
+HASH_MIX = np.uint64(0x9E3779B97F4A7C15)
+HASH_SHIFT = np.uint64(29)
 
 
 @kernel
 def _find(keys, key):
     """Slot of `key` in an open-addressing table, or the empty slot where it belongs."""
     mask = keys.size - 1
-    slot = np.int64((np.uint64(key) * _HASH_MIX) >> _SHIFT) & mask
+    slot = np.int64((np.uint64(key) * HASH_MIX) >> HASH_SHIFT) & mask
     while keys[slot] != _EMPTY and keys[slot] != key:
         slot = (slot + 1) & mask
     return slot
@@ -142,7 +60,7 @@ def _grow_table(keys, values):
 def add_known(known, value):
     """Insert a non-zero hash; False if it was there."""
     mask = known.size - 1
-    slot = np.int64((value * _HASH_MIX) >> _SHIFT) & mask
+    slot = np.int64((value * HASH_MIX) >> HASH_SHIFT) & mask
     while known[slot] != 0:
         if known[slot] == value:
             return False

@@ -12,7 +12,7 @@ order of additions breaks ties differently. What decides a result:
 * of equal paths the model takes the state whose letter is larger (M over B, S over E), and an
   impossible step costs `MIN_FLOAT`, which is added like any other number.
 
-Only the scores of the next `longest word` positions are kept, so a block of n characters needs 7 n bytes
+Only the scores of the next `longest word` positions are kept, so a block of n characters needs 11 n bytes
 of scratch and time linear in n.
 """
 

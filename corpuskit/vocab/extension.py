@@ -194,7 +194,7 @@ class _Segments:
         self.num_segments = 0
 
     def add(self, tokens: np.ndarray, words: np.ndarray, barrier: np.ndarray) -> None:
-        from corpuskit.kernels import bpe
+        from corpuskit.kernels import segments
 
         possible = self.num_segments + tokens.size // 2 + 1
         self.store = _room(self.store, self.num_stored + 2 * tokens.size + 2)
@@ -203,8 +203,8 @@ class _Segments:
         self.hashes = _room(self.hashes, possible)
         if possible * 2 > self.table.size:
             self.table = np.full(1 << (possible * 2).bit_length(), -1, np.int64)
-            bpe.rebuild_segment_table(self.table, self.hashes, self.num_segments)
-        self.num_stored, self.num_segments = bpe.collect_segments(
+            segments.rebuild_segment_table(self.table, self.hashes, self.num_segments)
+        self.num_stored, self.num_segments = segments.collect_segments(
             tokens,
             words,
             barrier,
