@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,4 +140,10 @@ def _run(
     if piece.number:
         print(f"slice {shard} has finished its part; slice 0/{piece.count} publishes the result")
     else:
-        print_summary(report, Console(), next_steps)
+        steps = [step.replace("corpuskit ", f"{_command()} ", 1) for step in next_steps]
+        print_summary(report, Console(), steps)
+
+
+def _command() -> str:
+    """What to type for `corpuskit`: its path where the shell would not find it."""
+    return "corpuskit" if shutil.which("corpuskit") else os.path.relpath(sys.argv[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -54,13 +55,12 @@ def _funnel(report: Report) -> Table:
 
 def _vocabularies(vocabularies: Mapping[str, Mapping]) -> Table:
     table = Table(title="vocabularies", title_justify="left", box=None, padding=(0, 2))
-    for name, justify in (("name", "left"), ("tokens", "right"), ("bytes/token", "right"), ("path", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("name")
+    table.add_column("tokens", justify="right")
+    table.add_column("bytes/token", justify="right")
     for name, facts in vocabularies.items():
         ratio = facts.get("bytes_per_token")
-        table.add_row(
-            name, f"{facts['vocab_size']:,}", "" if ratio is None else f"{ratio:.2f}", escape(facts["path"])
-        )
+        table.add_row(name, f"{facts['vocab_size']:,}", "" if ratio is None else f"{ratio:.2f}")
     return table
 
 
@@ -72,12 +72,20 @@ def _model_line(model: Mapping) -> str:
 
 
 def _places(report: Report) -> list[tuple[str, str]]:
-    places = [
-        ("report", f"{report.output}/{FILE_NAME}"),
-        ("dropped rows", f"{report.output}/work/*/*/dropped"),
-    ]
+    output = short_path(report.output)
+    places = [("report", f"{output}/{FILE_NAME}"), ("dropped rows", f"{output}/work/*/*/dropped")]
+    if report.vocabularies:
+        places.append(("vocabularies", f"{output}/vocabularies"))
     if report.shards is not None:
-        places.append(("shards", report.shards["path"]))
+        places.append(("shards", short_path(report.shards["path"])))
     if report.model is not None:
-        places.append(("model", report.model["path"]))
+        places.append(("model", short_path(report.model["path"])))
     return places
+
+
+def short_path(path: str) -> str:
+    """`path` relative to the current directory where it lies below it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
