@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 
 from corpuskit.errors import CorpuskitError
@@ -21,6 +22,7 @@ def main() -> None:
     """Entry point of the `corpuskit` command."""
     from corpuskit.cli.app import app
 
+    warnings.showwarning = _print_note
     try:
         app()
     except CorpuskitError as error:
@@ -42,6 +44,11 @@ def main() -> None:
         print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"  this is a bug in corpuskit; the traceback is in {Path(log.name)}", file=sys.stderr)
         sys.exit(INTERNAL_ERROR)
+
+
+def _print_note(message: Warning | str, *_: object) -> None:
+    """A warning as one line for a reader, without the source line that raised it."""
+    print(f"note: {message}", file=sys.stderr)
 
 
 def print_error(error: CorpuskitError, word: str = "error") -> None:
