@@ -46,7 +46,7 @@ def main() -> None:
         sys.exit(INTERNAL_ERROR)
 
 
-def _print_note(message: Warning | str, *_: object) -> None:
+def _print_note(message: Warning | str, *_: object, **__: object) -> None:
     """A warning as one line for a reader, without the source line that raised it."""
     print(f"note: {message}", file=sys.stderr)
 
