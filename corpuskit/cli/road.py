@@ -146,4 +146,5 @@ def _run(
 
 def _command() -> str:
     """What to type for `corpuskit`: its path where the shell would not find it."""
-    return "corpuskit" if shutil.which("corpuskit") else os.path.relpath(sys.argv[0])
+    script = os.path.relpath(sys.argv[0])
+    return "corpuskit" if shutil.which("corpuskit") or script.endswith(".py") else script

@@ -147,6 +147,7 @@ def _keep_traceback(error: TaskError, root: Path) -> None:
     """Append what an unexpected failure said to ``errors.log``; users are shown one line."""
     notes = getattr(error, "__notes__", [])
     if notes:
+        root.mkdir(parents=True, exist_ok=True)  # a first task may fail before anything was published
         with open(root / "errors.log", "a", encoding="utf-8") as log:
             log.write(f"{error.where}\n" + "\n".join(notes) + "\n")
 

@@ -172,3 +172,9 @@ def test_workers_must_be_positive():
 def test_a_missing_input_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.txt"):
         run(DoubleAndJoin((str(tmp_path / "gone.txt"),)), tmp_path / "out")
+
+
+def test_a_first_task_that_fails_leaves_its_traceback_too(tmp_path, job):
+    with pytest.raises(TaskError):
+        run(job("raise"), tmp_path / "new" / "out")
+    assert "an unexpected thing" in (tmp_path / "new" / "out" / "errors.log").read_text()

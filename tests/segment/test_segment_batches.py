@@ -95,6 +95,7 @@ def test_impossible_options_are_refused(shared_segmenter):
         shared_segmenter.cut_batch(column, threads=0)
 
 
+@pytest.mark.slow
 def test_time_is_linear_on_one_line_without_punctuation(shared_segmenter):
     def seconds(text: str) -> float:
         column = pa.array([text])
