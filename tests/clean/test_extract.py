@@ -101,7 +101,97 @@ def test_pages_over_a_budget_are_refused_with_the_numbers():
         size - 1,
     )
     with pytest.raises(PageOverBudget, match="page_nodes"):
-        extract("<p>中" * 100, max_nodes=100)
+        extract("<p>中" * 101, max_nodes=100)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "<div>相关阅读</div><p>{0}</p>",
+        "<p>全部评论 23条</p><p>{0}</p><p>{0}</p>",
+        "<div>4,060 条评论</div><p>{0}</p>",
+        "<p>特别声明：以上内容为用户上传，本平台仅提供信息存储服务。</p><p>{0}</p>",
+        "<div class=comment-list><p>{0}</p><p>{0}</p><p>{0}</p><p>{0}</p><p>{0}</p></div>",
+        "<div id=sideBar><p>{0}</p></div>",
+        "<aside><p>{0}</p></aside>",
+    ],
+)
+def test_what_follows_the_article_is_left_off(tail):
+    stranger = "楼上说得有道理，不过我们那里的集市可比这热闹得多，天不亮就挤满了人。"
+    body = "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + tail.format(stranger)
+    assert extract(build(body)).text.split("\n") == PARAGRAPHS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "<p>这条新闻的评论区里，有人提到了特别声明这四个字。</p>",
+        "<p>他在评论里写道：这样的集市如今不多见了。</p>",
+        "<p>相关阅读的书单，老人也说得上来几本，都是孙子教他的。</p>",
+    ],
+)
+def test_words_of_a_tail_inside_prose_do_not_end_the_article(part):
+    body = "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + part + f"<p>{PARAGRAPHS[0]}</p>"
+    assert len(extract(build(body)).text.split("\n")) == 5
+
+
+def test_class_names_are_not_believed_against_most_of_the_prose():
+    body = "<div class='tags share nav'>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + "</div>"
+    assert extract(build(body)).text.split("\n") == PARAGRAPHS
+
+
+def test_an_article_that_a_script_unhides_is_found():
+    html = "<body style='display:none'>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + "</body>"
+    page = extract(html)
+    assert (page.text.split("\n"), page.method) == (PARAGRAPHS, "density of hidden text")
+
+
+def test_a_headline_that_reads_like_prose_is_left_to_the_title():
+    headline = "集市的早晨，从一声吆喝开始，也从一碗豆浆开始"
+    body = f"<h2>{headline}</h2><p>2024年03月05日 08:00 来源：样例日报</p>" + "".join(
+        f"<p>{p}</p>" for p in PARAGRAPHS
+    )
+    page = extract(build(body).replace("<title>集市的早晨_", f"<title>{headline}_"))
+    assert (page.title, page.text.split("\n")) == (headline, PARAGRAPHS)
+
+
+def test_rows_of_a_table_are_lines_with_tabs_and_items_of_a_list_are_lines():
+    rows = "".join(f"<tr><td>第{i}号<td>豆腐<td>清晨" for i in range(60))
+    items = "".join(f"<li>第{i}步，把豆子洗净，再泡上一夜" for i in range(3))
+    text = extract(build(f"<p>{PARAGRAPHS[0]}<ol>{items}</ol><table>{rows}</table>")).text
+    assert "第7号\t豆腐\t清晨\n第8号\t豆腐\t清晨" in text
+    assert "第1步，把豆子洗净，再泡上一夜\n第2步" in text
+
+
+def test_code_keeps_its_indentation_and_loses_its_line_numbers():
+    code = "<table><tr><td class=gutter><pre>1\n2\n3</pre><td><pre>if x:\n    f(x)\n\nend</pre></table>"
+    body = "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + code + f"<p>{PARAGRAPHS[0]}</p>"
+    text = extract(build(body)).text
+    assert "\nif x:\n    f(x)\n\nend\n" in text and "1\n2" not in text
+
+
+@pytest.mark.parametrize(
+    ("head", "author"),
+    [
+        ('<meta name="author" content="王小明">', "王小明"),
+        (
+            '<script type="application/ld+json">{"author": {"@type": "Person", "name": "王小明"}}</script>',
+            "王小明",
+        ),
+        ('<meta name="author" content="https://example.com/u/1">', None),
+        ("", None),
+    ],
+)
+def test_the_author_is_taken_where_it_is_stated(head, author):
+    html = build("".join(f"<p>{p}</p>" for p in PARAGRAPHS)).replace("<style>", head + "<style>")
+    assert extract(html).author == author
+
+
+def test_the_author_of_a_byline_is_found():
+    html = build("".join(f"<p>{p}</p>" for p in PARAGRAPHS)).replace(
+        "来源：样例日报", "来源：样例日报 作者：李四"
+    )
+    assert extract(html).author == "李四"
 
 
 @pytest.mark.parametrize(
