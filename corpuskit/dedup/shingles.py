@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from corpuskit.errors import ConfigError
 from corpuskit.kernels import hashing, utf8
+from corpuskit.kernels import shingles as kernel
 
 Ignore = Literal["nothing", "space", "space-punctuation"]
 """Which characters do not count.
@@ -82,8 +83,8 @@ def character_counts(texts: pa.Array) -> np.ndarray:
     return counts
 
 
-def shingle_hash(shingle: str | bytes) -> int:
-    """The 64-bit hash of one shingle; the readable twin of `corpuskit.kernels.hashing.roll`.
+def shingle_sum(shingle: str | bytes) -> int:
+    """The 64-bit sum of one shingle; the readable twin of `corpuskit.kernels.shingles.read_block`.
 
     Parameters
     ----------
@@ -93,11 +94,17 @@ def shingle_hash(shingle: str | bytes) -> int:
     if isinstance(shingle, bytes):
         shingle = shingle.decode("utf-8", "surrogatepass")
     total = 0
-    for character in shingle:
+    for back, character in enumerate(reversed(shingle)):
         mixed = (ord(character) + int(hashing.MIX_ADD)) * int(hashing.MIX_MULTIPLY) & _MASK64
         mixed ^= mixed >> int(hashing.MIX_SHIFT)
-        total = (total * int(hashing.BASE) + mixed) & _MASK64
-    return finish(total)
+        turn = kernel.ROTATION * back % 64
+        total ^= (mixed << turn | mixed >> (64 - turn)) & _MASK64
+    return total
+
+
+def shingle_hash(shingle: str | bytes) -> int:
+    """The 64-bit hash of one shingle: its sum, finished."""
+    return finish(shingle_sum(shingle))
 
 
 def shingle_hash32(shingle: str | bytes) -> int:
@@ -145,5 +152,5 @@ def jaccard(
     out = np.empty(len(left), np.float64)
     data, offsets = text_buffers(texts)
     pairs = np.asarray(left, np.int64), np.asarray(right, np.int64)
-    hashing.jaccard_pairs(data, offsets, *pairs, ignored_table(ignore), ngram, out)
+    kernel.jaccard_pairs(data, offsets, *pairs, ignored_table(ignore), ngram, out)
     return out

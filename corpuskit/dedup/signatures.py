@@ -28,6 +28,7 @@ from corpuskit.dedup.shingles import (
 )
 from corpuskit.errors import ConfigError, MismatchError
 from corpuskit.kernels import sketch
+from corpuskit.kernels.shingles import MAX_NGRAM
 
 if TYPE_CHECKING:
     from datasketch import MinHash
@@ -45,7 +46,7 @@ class Sketcher:
         Values per signature, 1 to 32767. The estimate's standard error is at most
         ``sqrt(J * (1 - J) / slots)``.
     ngram : int
-        Characters per shingle.
+        Characters per shingle, 1 to 64.
     ignore : {"nothing", "space", "space-punctuation"}
         Characters that do not count.
     scheme : {"fss", "affine32", "affine64"}
@@ -63,7 +64,7 @@ class Sketcher:
 
     def __post_init__(self) -> None:
         require_range("slots", self.slots, 1, 32767)
-        require_range("ngram", self.ngram, 1, 1000)
+        require_range("ngram", self.ngram, 1, MAX_NGRAM)
         require_range("seed", self.seed, 0, 2**32 - 1)
         check_ignore(self.ignore)
         if self.scheme not in get_args(Scheme):

@@ -16,20 +16,22 @@ from __future__ import annotations
 import numpy as np
 
 from corpuskit.kernels.compiler import kernel
-from corpuskit.kernels.hashing import (
-    BLOCK_HASHES,
-    distinct_shingles,
-    finish,
-    power_of_base,
-    roll,
-    start_rolling,
-)
+from corpuskit.kernels.hashing import finish, unfinish
+from corpuskit.kernels.shingles import ROOM, distinct_shingles, padded, read_block, start
 
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _VALUE_BITS = np.uint64(48)
 _VALUE_MASK = np.uint64((1 << 48) - 1)
 _HALF = np.uint64(32)
+
+RANDOM_ROUNDS = 4
+"""Rounds in which each shingle goes to a random slot; what is still empty then gets a minimum of its own.
+
+The paper goes on for as many rounds as there are slots. Both ways the smallest of two texts' shingles
+decides each slot, so that slots agree with probability J; but of 112 slots and 96 shingles 4 are left
+after four rounds, and filling them one by one on vectors costs a third of the two or three rounds more that
+random filling takes."""
 
 
 @kernel
@@ -54,86 +56,125 @@ def _minimum_affine(value, multipliers, increments, minima):
 @kernel
 def sketch_affine64(data, offsets, ignored, n, multipliers, increments, out):
     """Fill `out` (uint64[texts, slots]) with datasketch's `affine64` values of each text."""
-    state = np.empty(2 + n, np.uint64)
-    block = np.empty(BLOCK_HASHES, np.uint64)
-    leaving = power_of_base(n)
+    state = np.empty(2, np.int64)
+    codes = np.empty(ROOM, np.int32)
+    mixed = np.empty(ROOM, np.uint64)
+    sums = np.empty(ROOM, np.uint64)
     for text in range(offsets.size - 1):
         minima = out[text]
         minima[:] = _EMPTY
-        start_rolling(state)
+        start(state)
         position = offsets[text]
         stop = offsets[text + 1]
         while position < stop:
-            position, filled = roll(data, position, stop, ignored, leaving, state, block)
+            position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
             for i in range(filled):
-                _minimum_affine(finish(block[i]), multipliers, increments, minima)
+                _minimum_affine(finish(finish(sums[i])), multipliers, increments, minima)
 
 
 @kernel
 def sketch_affine32(data, offsets, ignored, n, multipliers, increments, out):
     """Fill `out` (uint32[texts, slots]) with datasketch's `affine32` values of each text."""
-    state = np.empty(2 + n, np.uint64)
-    block = np.empty(BLOCK_HASHES, np.uint64)
-    leaving = power_of_base(n)
+    state = np.empty(2, np.int64)
+    codes = np.empty(ROOM, np.int32)
+    mixed = np.empty(ROOM, np.uint64)
+    sums = np.empty(ROOM, np.uint64)
     for text in range(offsets.size - 1):
         minima = out[text]
         minima[:] = np.uint32(0xFFFFFFFF)
-        start_rolling(state)
+        start(state)
         position = offsets[text]
         stop = offsets[text + 1]
         while position < stop:
-            position, filled = roll(data, position, stop, ignored, leaving, state, block)
+            position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
             for i in range(filled):
-                value = finish32(block[i])
+                value = finish32(finish(sums[i]))
                 for slot in range(minima.size):
                     candidate = np.uint32(multipliers[slot] * value + increments[slot])
                     minima[slot] = min(minima[slot], candidate)
 
 
 @kernel
-def fss_hash(value, key, turn):
-    """The hash of a shingle in round `turn` under `key`."""
-    return finish(value ^ (key + np.uint64(turn) * _GOLDEN))
+def _finish_all(sums, count, salt, hashes):
+    for i in range(padded(count)):
+        hashes[i] = finish(sums[i] ^ salt)
 
 
 @kernel
-def _fss_round(hashes, count, key, turn, slots, minima):
-    """One of the first `slots` rounds: each shingle goes to the slot its hash names."""
-    stamp = np.uint64(turn) << _VALUE_BITS
-    salt = key + np.uint64(turn) * _GOLDEN
-    width = np.uint64(slots)
+def _fss_first_round(sums, count, salt, minima, hashes):
+    """Round 0: each shingle goes to the slot its hash names; the smallest value stays.
+
+    The hash of a shingle in a round is ``finish(sum ^ salt)``; all are made first (in `hashes`, which is
+    room for them), because that loop runs on vectors and the one that scatters them does not.
+    """
+    _finish_all(sums, count, salt, hashes)
+    width = np.uint64(minima.size)
     for i in range(count):
-        mixed = finish(hashes[i] ^ salt)
-        slot = ((mixed >> _HALF) * width) >> _HALF
-        minima[slot] = min(minima[slot], stamp | (mixed & _VALUE_MASK))
+        value = hashes[i]
+        slot = ((value >> _HALF) * width) >> _HALF
+        minima[slot] = min(minima[slot], value & _VALUE_MASK)
 
 
 @kernel
-def _has_empty(minima):
-    for value in minima:  # noqa: SIM110 - numba has no any() over a generator
-        if value == _EMPTY:
-            return True
-    return False
+def _fss_round(sums, count, salt, turn, minima, hashes, slots):
+    """A later round; returns how many slots it filled.
+
+    Most slots are filled in an earlier round. Which shingles meet one that is not is found without a branch
+    (a wrong guess costs more than the rest), and only those are looked at again.
+    """
+    _finish_all(sums, count, salt, hashes)
+    stamp = np.uint64(turn) << _VALUE_BITS
+    width = np.uint64(minima.size)
+    for i in range(padded(count)):
+        slots[i] = ((hashes[i] >> _HALF) * width) >> _HALF
+    candidates = 0
+    for i in range(count):
+        slot = slots[i]
+        slots[candidates] = slot
+        hashes[candidates] = hashes[i]
+        candidates += minima[slot] == _EMPTY
+    filled = 0
+    for i in range(candidates):
+        slot = slots[i]
+        filled += minima[slot] == _EMPTY
+        minima[slot] = min(minima[slot], stamp | (hashes[i] & _VALUE_MASK))
+    return filled
 
 
 @kernel
-def _fss_further_rounds(hashes, count, key, minima):
-    """Rounds from the second on, until every slot is filled."""
-    slots = minima.size
+def fss_salt(key, turn):
+    """What tells the hashes of round `turn` under `key` from those of others."""
+    return key + np.uint64(turn) * _GOLDEN
+
+
+@kernel
+def _count_empty(minima):
+    empty = 0
+    for value in minima:
+        empty += value == _EMPTY
+    return empty
+
+
+@kernel
+def _fss_further_rounds(sums, count, key, minima, hashes, scratch):
+    """Random rounds from the second on, then a minimum of its own for each slot that is left."""
+    empty = _count_empty(minima)
     turn = 1
-    while turn < slots and _has_empty(minima):
-        _fss_round(hashes, count, key, turn, slots, minima)
+    while turn < RANDOM_ROUNDS and empty:
+        empty -= _fss_round(sums, count, fss_salt(key, turn), turn, minima, hashes, scratch)
         turn += 1
-    for slot in range(slots):
-        # In round slots + j every shingle goes to slot j: an earlier value is smaller, so only
-        # slots that are still empty can change.
+    if not empty:
+        return
+    for i in range(count, padded(count)):
+        sums[i] = sums[0]
+    for slot in range(minima.size):
         if minima[slot] == _EMPTY:
-            turn = slots + slot
-            stamp = np.uint64(turn) << _VALUE_BITS
-            best = _EMPTY
-            for i in range(count):
-                best = min(best, stamp | (fss_hash(hashes[i], key, turn) & _VALUE_MASK))
-            minima[slot] = best
+            turn = RANDOM_ROUNDS + slot
+            salt = fss_salt(key, turn)
+            best = _VALUE_MASK
+            for i in range(padded(count)):
+                best = min(best, finish(sums[i] ^ salt) & _VALUE_MASK)
+            minima[slot] = np.uint64(turn) << _VALUE_BITS | best
 
 
 @kernel
@@ -143,38 +184,45 @@ def sketch_fss(data, offsets, ignored, n, key, out):
     A slot holds the round in its upper 16 bits and 48 bits of the shingle's hash below. A text
     without shingles has 2**64 - 1 in every slot.
     """
-    state = np.empty(2 + n, np.uint64)
-    block = np.empty(BLOCK_HASHES, np.uint64)
-    leaving = power_of_base(n)
-    slots = out.shape[1]
+    state = np.empty(2, np.int64)
+    codes = np.empty(ROOM, np.int32)
+    mixed = np.empty(ROOM, np.uint64)
+    sums = np.empty(ROOM, np.uint64)
+    first_salt = fss_salt(key, 0)
     for text in range(offsets.size - 1):
         minima = out[text]
         minima[:] = _EMPTY
-        start_rolling(state)
+        start(state)
         position = offsets[text]
         stop = offsets[text + 1]
         blocks = 0
-        filled = 0
         total = 0
         while position < stop:
-            position, filled = roll(data, position, stop, ignored, leaving, state, block)
-            _fss_round(block, filled, key, 0, slots, minima)
+            position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
+            _fss_first_round(sums, filled, first_salt, minima, mixed)
             total += filled
-            blocks += 1
-        if total == 0 or not _has_empty(minima):
+            blocks += filled > 0
+        if total == 0 or not _count_empty(minima):
             continue
         if blocks == 1:
-            _fss_further_rounds(block, filled, key, minima)
+            _fss_further_rounds(sums, total, key, minima, mixed, codes)
         else:
             # A long text that leaves slots empty repeats itself: few distinct shingles are left.
-            table, size = distinct_shingles(data, offsets[text], stop, ignored, n)
-            distinct = np.empty(size, np.uint64)
-            count = 0
-            for value in table:
-                if value != np.uint64(0):
-                    distinct[count] = value
-                    count += 1
-            _fss_further_rounds(distinct, count, key, minima)
+            distinct, count = _distinct_sums(data, offsets[text], stop, ignored, n)
+            hashes = np.empty(distinct.size, np.uint64)
+            _fss_further_rounds(distinct, count, key, minima, hashes, np.empty(distinct.size, np.int32))
+
+
+@kernel
+def _distinct_sums(data, begin, stop, ignored, n):
+    table, size = distinct_shingles(data, begin, stop, ignored, n)
+    distinct = np.zeros(padded(size), np.uint64)
+    count = 0
+    for value in table:
+        if value != np.uint64(0):
+            distinct[count] = unfinish(value)
+            count += 1
+    return distinct, count
 
 
 @kernel

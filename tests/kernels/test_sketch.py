@@ -11,7 +11,7 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpuskit.dedup.shingles import finish, jaccard, shingle_hash, shingle_hash32, shingles
+from corpuskit.dedup.shingles import finish, jaccard, shingle_hash, shingle_hash32, shingle_sum, shingles
 from corpuskit.dedup.signatures import Sketcher, band_hashes
 
 MASK = (1 << 64) - 1
@@ -19,15 +19,15 @@ GOLDEN = 0x9E3779B97F4A7C15
 TEXTS = st.lists(st.text(alphabet="天地玄黄宇宙洪荒 ab\U00020000", max_size=60), min_size=1, max_size=5)
 
 
-def fss_reference(hashes: set[int], slots: int, key: int) -> list[int]:
-    """Algorithm 1 of arXiv:1704.04370, with our hash of (shingle, round)."""
+def fss_reference(sums: set[int], slots: int, key: int) -> list[int]:
+    """Fast similarity sketching with four random rounds, with our hash of (sum of a shingle, round)."""
     sketch = [MASK] * slots
-    if not hashes:
+    if not sums:
         return sketch
-    for turn in range(2 * slots):
-        for h in hashes:
+    for turn in range(4 + slots):
+        for h in sums:
             mixed = finish(h ^ ((key + turn * GOLDEN) & MASK))
-            slot = ((mixed >> 32) * slots) >> 32 if turn < slots else turn - slots
+            slot = ((mixed >> 32) * slots) >> 32 if turn < 4 else turn - 4
             sketch[slot] = min(sketch[slot], turn << 48 | mixed & ((1 << 48) - 1))
         if MASK not in sketch:
             break
@@ -39,7 +39,7 @@ def fss_reference(hashes: set[int], slots: int, key: int) -> list[int]:
 def test_fss_equals_the_plain_algorithm(texts, slots, ngram, seed):
     sketcher = Sketcher(slots, ngram, "space", "fss", seed)
     expected = [
-        fss_reference({shingle_hash(s) for s in shingles(t, ngram)}, slots, int(sketcher.key)) for t in texts
+        fss_reference({shingle_sum(s) for s in shingles(t, ngram)}, slots, int(sketcher.key)) for t in texts
     ]
     assert sketcher(pa.array(texts, pa.large_string())).tolist() == expected
 
@@ -48,7 +48,7 @@ def test_fss_equals_the_plain_algorithm(texts, slots, ngram, seed):
 def test_fss_of_a_long_repetitive_text_equals_that_of_its_distinct_shingles(unit):
     long = unit * (10_000 // len(unit))
     sketcher = Sketcher(64)
-    expected = fss_reference({shingle_hash(s) for s in shingles(long)}, 64, int(sketcher.key))
+    expected = fss_reference({shingle_sum(s) for s in shingles(long)}, 64, int(sketcher.key))
     assert sketcher(pa.array([long]))[0].tolist() == expected
 
 

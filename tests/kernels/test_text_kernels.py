@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpuskit.dedup.shingles import ignored_table, shingle_hash, shingles, text_buffers
+from corpuskit.dedup.shingles import finish, ignored_table, shingle_hash, shingles, text_buffers
 from corpuskit.kernels import hashing, unionfind, utf8
+from corpuskit.kernels import shingles as shingle_kernels
 
 ANY_TEXT = st.text(
     alphabet=st.one_of(st.sampled_from("ab 天地。，\u3000\n\u200b\U00020000é"), st.characters(codec="utf-8")),
@@ -24,7 +25,7 @@ IGNORE = st.sampled_from(["nothing", "space", "space-punctuation"])
 def kernel_hashes(text: str, n: int, ignore: str) -> list[int]:
     data, offsets = text_buffers(pa.array([text], pa.large_string()))
     out = np.zeros(len(text) + 1, np.uint64)
-    count = hashing.shingle_hashes(data, offsets[0], offsets[1], ignored_table(ignore), n, out)
+    count = shingle_kernels.shingle_hashes(data, offsets[0], offsets[1], ignored_table(ignore), n, out)
     return out[:count].tolist()
 
 
@@ -66,18 +67,35 @@ def test_damaged_utf8_never_reads_past_the_end(data):
     assert steps <= len(data)
 
 
-@given(ANY_TEXT, st.integers(1, 8), IGNORE)
-def test_rolling_hashes_equal_the_plain_hash_of_each_shingle(text, n, ignore):
+@given(ANY_TEXT, st.one_of(st.integers(1, 8), st.sampled_from([63, 64])), IGNORE)
+def test_hashes_equal_the_plain_hash_of_each_shingle(text, n, ignore):
     assert kernel_hashes(text, n, ignore) == [shingle_hash(s) for s in shingles(text, n, ignore)]
 
 
-def test_rolling_continues_over_block_borders():
+def test_shingles_continue_over_block_borders():
     rng = np.random.default_rng(0)
-    text = "".join(map(chr, rng.integers(0x4E00, 0x9000, 3 * hashing.BLOCK_HASHES + 17)))
+    text = "".join(map(chr, rng.integers(0x4E00, 0x9000, 3 * shingle_kernels.BLOCK_CHARACTERS + 17)))
     data, offsets = text_buffers(pa.array([text], pa.large_string()))
-    table, size = hashing.distinct_shingles(data, offsets[0], offsets[1], ignored_table("space"), 5)
+    table, size = shingle_kernels.distinct_shingles(data, offsets[0], offsets[1], ignored_table("space"), 5)
     assert set(table[table != 0].tolist()) == {shingle_hash(s) for s in shingles(text)}
     assert size == np.count_nonzero(table) <= table.size // 2
+
+
+@given(st.binary(min_size=1, max_size=40), st.integers(1, 5))
+def test_damaged_utf8_is_hashed_to_its_end(data, n):
+    array = np.frombuffer(data, np.uint8)
+    out = np.empty(len(data) + 1, np.uint64)
+    assert (
+        1
+        <= shingle_kernels.shingle_hashes(array, 0, len(data), ignored_table("nothing"), n, out)
+        <= len(data)
+    )
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_unfinish_is_the_inverse_of_finish(value):
+    assert int(hashing.unfinish(np.uint64(finish(value)))) == value
+    assert int(hashing.finish(np.uint64(value))) == finish(value)
 
 
 @settings(max_examples=60)
@@ -86,7 +104,7 @@ def test_jaccard_of_pairs_is_that_of_the_shingle_sets(texts, n, ignore):
     data, offsets = text_buffers(pa.array(texts, pa.large_string()))
     left, right = (i.ravel().astype(np.int64) for i in np.indices((len(texts), len(texts))))
     out = np.empty(len(left))
-    hashing.jaccard_pairs(data, offsets, left, right, ignored_table(ignore), n, out)
+    shingle_kernels.jaccard_pairs(data, offsets, left, right, ignored_table(ignore), n, out)
     sets = [set(shingles(t, n, ignore)) for t in texts]
     expected = [len(sets[a] & sets[b]) / max(1, len(sets[a] | sets[b])) for a, b in zip(left, right)]
     assert out.tolist() == pytest.approx(expected)
