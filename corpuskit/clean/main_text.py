@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corpuskit.clean.markup import COMMENTS, GUTTER, UNLIKELY, PageLines, tables
-from corpuskit.kernels import html_lines as columns
+from corpuskit.kernels import html_layout as columns
 
 PROSE_CHARACTERS = 12
 """A line with a comma or stop and this many characters outside links is prose."""

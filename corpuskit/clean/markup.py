@@ -99,28 +99,29 @@ def cut_into_lines(
     max_marks : int
         How many metadata elements are remembered.
     """
+    from corpuskit.kernels import html_layout as layout
     from corpuskit.kernels import html_lines as kernel
 
     view = np.frombuffer(data, np.uint8)
     tags, newlines, references = kernel.count_bounds(view)
     out = np.empty(view.size + 8, np.uint8)
     rows = tags + newlines + references + 2
-    lines = np.empty((rows, kernel.LINE_COLUMNS), np.int32)
-    blocks = np.empty((tags + 1, kernel.BLOCK_COLUMNS), np.int32)
+    lines = np.empty((rows, layout.LINE_COLUMNS), np.int32)
+    blocks = np.empty((tags + 1, layout.BLOCK_COLUMNS), np.int32)
     marks = np.empty((max_marks, 3), np.int64)
-    stack = np.empty((MAX_OPEN_ELEMENTS, kernel.STACK_COLUMNS), np.int64)
-    state = np.zeros(kernel.STATE_SIZE, np.int64)
+    stack = np.empty((MAX_OPEN_ELEMENTS, layout.STACK_COLUMNS), np.int64)
+    state = np.zeros(layout.STATE_SIZE, np.int64)
     kernel.scan(view, *tables().arrays, out, lines, blocks, marks, stack, state, max_nodes, show_hidden)
-    found = marks[: state[kernel.NUM_MARKS]].tolist()
+    found = marks[: state[layout.NUM_MARKS]].tolist()
     names = tables().names
     return PageLines(
         data,
-        out[: state[kernel.OUT_BYTES]].tobytes(),
-        lines[: state[kernel.NUM_LINES]],
-        blocks[: state[kernel.NUM_BLOCKS]],
+        out[: state[layout.OUT_BYTES]].tobytes(),
+        lines[: state[layout.NUM_LINES]],
+        blocks[: state[layout.NUM_BLOCKS]],
         [(names[tag], start, stop) for tag, start, stop in found],
-        int(state[kernel.DEEPEST]),
-        int(state[kernel.NODES]),
+        int(state[layout.DEEPEST]),
+        int(state[layout.NODES]),
     )
 
 
@@ -161,7 +162,7 @@ def tables() -> Tables:
 
 def _kinds() -> dict[str, int]:
     """The kind bits of every tag that means something to the scan."""
-    from corpuskit.kernels import html_lines as k
+    from corpuskit.kernels import html_layout as k
 
     kinds: dict[str, int] = {}
 

@@ -14,6 +14,64 @@ from __future__ import annotations
 import numpy as np
 
 from corpuskit.kernels.compiler import kernel
+from corpuskit.kernels.html_layout import (
+    BLOCK,
+    BREAK,
+    CELL,
+    CELLS,
+    CHARACTERS,
+    CLAUSE_MARKS,
+    DEEPEST,
+    FLAGS,
+    HAN,
+    HEADING,
+    HEADINGS,
+    HINTS,
+    HOME,
+    IN_CELL,
+    IN_HEADING,
+    IN_ITEM,
+    IN_LINK,
+    IN_PRE,
+    INLINE,
+    ITEM,
+    ITEMS,
+    LINE_COLUMNS,
+    LINK,
+    LINK_CHARACTERS,
+    LINK_DEPTH,
+    LINKS,
+    LIST,
+    MARK,
+    NODES,
+    NUM_BLOCKS,
+    NUM_LINES,
+    NUM_MARKS,
+    OPEN,
+    OUT_BYTES,
+    PARAGRAPH,
+    PARENT,
+    PENDING_SPACE,
+    PRE,
+    PRES,
+    RAW,
+    ROW,
+    SCOPE,
+    SKIP,
+    SKIPPING,
+    STACK_BLOCK,
+    STACK_KIND,
+    STACK_SKIPS,
+    STACK_TAG,
+    START,
+    STOP,
+    STOP_MARKS,
+    TABLE,
+    TABULAR,
+    TAG,
+    TERM,
+    VOID,
+)
 from corpuskit.kernels.html_syntax import (
     is_name,
     is_space,
@@ -24,31 +82,6 @@ from corpuskit.kernels.html_syntax import (
     read_reference,
     skip_declaration,
 )
-
-# Bits of a tag's kind.
-BLOCK, INLINE, SKIP, RAW, VOID, BREAK, LINK, PARAGRAPH, HEADING = (1 << i for i in range(9))
-PRE, MARK, SCOPE, ITEM, TERM, ROW, CELL, LIST, TABLE, TABULAR = (1 << i for i in range(9, 19))
-
-# Columns of a line, which are also the first places of the state: the line being read.
-START, STOP, CHARACTERS, LINK_CHARACTERS, CLAUSE_MARKS, STOP_MARKS, HAN, LINKS, FLAGS, HOME = range(10)
-LINE_COLUMNS = 10
-
-# Columns of a block.
-PARENT, TAG, HINTS = range(3)
-BLOCK_COLUMNS = 3
-
-# Bits of a line's flags.
-IN_HEADING, IN_PRE, IN_CELL, IN_ITEM = 1, 2, 4, 8
-
-# Further places of the state. The first six are what a scan returns.
-NUM_LINES, NUM_BLOCKS, NUM_MARKS, OUT_BYTES, DEEPEST, NODES = range(10, 16)
-OPEN, SKIPPING, IN_LINK, LINK_DEPTH, PENDING_SPACE = range(16, 21)
-HEADINGS, PRES, CELLS, ITEMS = range(21, 25)
-STATE_SIZE = 25
-
-# Columns of the stack.
-_TAG, _BLOCK, _SKIPS, _KIND = range(4)
-STACK_COLUMNS = 4
 
 
 @kernel
@@ -138,11 +171,11 @@ def _break_line(lines, state):
 def _kept_by_end(stack, depth, tag, kind):
     """How much of the stack an end tag leaves open: all of it where nothing of its name is in scope."""
     for i in range(depth - 1, -1, -1):
-        if stack[i, _TAG] == tag:
+        if stack[i, STACK_TAG] == tag:
             return i
-        if stack[i, _KIND] & TABLE and not kind & TABLE:
+        if stack[i, STACK_KIND] & TABLE and not kind & TABLE:
             break
-        if stack[i, _KIND] & SCOPE and not kind & TABULAR:
+        if stack[i, STACK_KIND] & SCOPE and not kind & TABULAR:
             break
     return depth
 
@@ -151,14 +184,14 @@ def _kept_by_end(stack, depth, tag, kind):
 def _kept_by_start(stack, depth, kind):
     """How much of the stack the start tag of a block leaves open."""
     while depth > 0:
-        above = stack[depth - 1, _KIND]
-        if not above & (PARAGRAPH | INLINE) and (above & SKIP or stack[depth - 1, _BLOCK] >= 0):
+        above = stack[depth - 1, STACK_KIND]
+        if not above & (PARAGRAPH | INLINE) and (above & SKIP or stack[depth - 1, STACK_BLOCK] >= 0):
             break
         depth -= 1
     group = kind & (ITEM | TERM | ROW | CELL)
     if group:
         for i in range(depth - 1, -1, -1):
-            above = stack[i, _KIND]
+            above = stack[i, STACK_KIND]
             if above & group:
                 return i
             if above & TABLE or (group & (ITEM | TERM) and above & (LIST | SCOPE)):
@@ -172,14 +205,14 @@ def _kept_by_start(stack, depth, kind):
 def _close(stack, blocks, state, keep):
     """Take elements off the stack until `keep` are left."""
     for i in range(state[OPEN] - 1, keep - 1, -1):
-        kind = stack[i, _KIND]
-        state[SKIPPING] -= stack[i, _SKIPS]
+        kind = stack[i, STACK_KIND]
+        state[SKIPPING] -= stack[i, STACK_SKIPS]
         state[HEADINGS] -= kind & HEADING != 0
         state[PRES] -= kind & PRE != 0
         state[CELLS] -= kind & CELL != 0
         state[ITEMS] -= kind & ITEM != 0
-        if stack[i, _BLOCK] >= 0:
-            state[HOME] = blocks[stack[i, _BLOCK], PARENT]
+        if stack[i, STACK_BLOCK] >= 0:
+            state[HOME] = blocks[stack[i, STACK_BLOCK], PARENT]
     state[OPEN] = keep
     if keep < state[LINK_DEPTH]:
         state[IN_LINK] = 0
@@ -191,10 +224,10 @@ def _open(stack, blocks, state, tag, kind, skips, hints):
     depth = state[OPEN]
     if depth >= stack.shape[0]:
         return
-    stack[depth, _TAG] = tag
-    stack[depth, _BLOCK] = state[NUM_BLOCKS] if kind & BLOCK else -1
-    stack[depth, _SKIPS] = skips
-    stack[depth, _KIND] = kind
+    stack[depth, STACK_TAG] = tag
+    stack[depth, STACK_BLOCK] = state[NUM_BLOCKS] if kind & BLOCK else -1
+    stack[depth, STACK_SKIPS] = skips
+    stack[depth, STACK_KIND] = kind
     state[OPEN] = depth + 1
     state[DEEPEST] = max(state[DEEPEST], depth + 1)
     state[SKIPPING] += skips
@@ -456,7 +489,7 @@ def scan(
         # so that its end tag is told from theirs.
         skips = kind & SKIP != 0 or (hidden and not show_hidden)
         depth = state[OPEN]
-        nested = state[SKIPPING] > 0 and depth > 0 and stack[depth - 1, _TAG] == tag
+        nested = state[SKIPPING] > 0 and depth > 0 and stack[depth - 1, STACK_TAG] == tag
         if kind & (BLOCK | INLINE) or skips or nested:
             if tag >= 0:
                 hints |= tag_hints[tag]

@@ -26,8 +26,8 @@ BLOCK_CHARACTERS = 2048
 """Characters in a block: 16 KiB of sums, half of the smallest L1 cache."""
 
 ROOM = BLOCK_CHARACTERS + 2 * MAX_NGRAM
-"""Length of a block's arrays. Loops run on to a multiple of `LANES`, because what a vector loop leaves over is
-done one by one: up to 31 of the 96 shingles of a short text."""
+"""Length of a block's arrays. Loops run on to a multiple of `LANES`, because what a vector loop leaves over
+is done one by one: up to 31 of the 96 shingles of a short text."""
 
 LANES = 32
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpuskit.clean.markup import COMMENTS, CONTENT, MAX_OPEN_ELEMENTS, UNLIKELY, cut_into_lines, tables
-from corpuskit.kernels import html_lines as columns
+from corpuskit.kernels import html_layout as columns
 
 
 def scan(source: str, **options):
