@@ -18,7 +18,7 @@ from typing import Any
 
 import xxhash
 
-from corpuskit.errors import ResourceError
+from corpuskit.errors import InputError, ResourceError
 
 _TEMPORARY_SUFFIX = ".tmp"
 
@@ -111,6 +111,28 @@ def checksum(path: str | os.PathLike, chunk_bytes: int = 1 << 22) -> str:
         while chunk := handle.read(chunk_bytes):
             state.update(chunk)
     return state.hexdigest()
+
+
+def content_of(path: str | os.PathLike) -> str:
+    """What a run remembers of a user's file or directory: the checksum of its content.
+
+    Raises
+    ------
+    InputError
+        If it is missing or unreadable.
+    """
+    root = Path(path)
+    try:
+        if not root.is_dir():
+            return checksum(root)
+        state = xxhash.xxh3_128()
+        for file in sorted(file for file in root.rglob("*") if file.is_file()):
+            state.update(f"{file.relative_to(root).as_posix()}\x00{checksum(file)}\n".encode())
+        return state.hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", where=str(path), hint="check the path and its permissions"
+        ) from error
 
 
 def remove_temporaries(directory: str | os.PathLike) -> int:

@@ -26,6 +26,9 @@ from corpuskit.files import atomic_path, checksum, write_json
 # identified by another field, say, so that a run can be moved.
 IN_KEY = "in_ledger_key"
 
+# Not .json: a directory's entries are its .json files.
+VERDICTS_SUFFIX = ".verdicts"
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -40,8 +43,11 @@ class Slice:
     relative_path : str
         Path below the input root; what document ids are made from.
     identity : str or None
-        Checksum of a file that this run made itself; None for the user's files, which are
-        identified by size and modification time.
+        Checksum of a file that this run made itself, or what a remote file system says of one (size
+        and entity tag or modification time); None for the user's local files, which are identified
+        by size and modification time.
+    size_bytes : int or None
+        Size of a remote file; None for local ones, which are asked when it is needed.
     """
 
     path: str
@@ -49,6 +55,7 @@ class Slice:
     stop: int | None = None
     relative_path: str = ""
     identity: str | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class Task:
         """Bytes this task reads (0 for files that do not exist yet)."""
         total = 0
         for piece in self.inputs:
-            stop = piece.stop
+            stop = piece.stop if piece.stop is not None else piece.size_bytes
             if stop is None:
                 path = Path(piece.path)
                 stop = path.stat().st_size if path.exists() else 0
@@ -248,6 +255,24 @@ class Workspace:
             {**part, "outputs": [self._relative(output) for output in part["outputs"]]} for part in parts
         ]
         write_json(self.checkpoint_path, {"key": self.key, "parts": plain})
+
+    @property
+    def verdicts_path(self) -> Path:
+        """Beside the checkpoint, but it stays when the task is committed: a task that is run again
+        under the same key must come to the same result."""
+        return self.checkpoint_path.with_name(f"{self.task_name}{VERDICTS_SUFFIX}")
+
+    def load_verdicts(self) -> dict[str, dict[str, Any]]:
+        """Records that ended the process which worked on them, by id, from any earlier run of this task."""
+        try:
+            stored = json.loads(self.verdicts_path.read_text(encoding="utf-8"))
+            return dict(stored["verdicts"]) if stored["key"] == self.key else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def save_verdicts(self, verdicts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember `verdicts` before anything that relies on them is published."""
+        write_json(self.verdicts_path, {"key": self.key, "verdicts": verdicts})
 
     def _relative(self, output: Output) -> dict:
         return {**output.__dict__, "path": str(Path(output.path).relative_to(self.directory))}

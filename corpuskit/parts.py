@@ -35,7 +35,7 @@ _WRITE_OPTIONS = ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_le
 
 DEFAULT_PART_BYTES = 256 << 20
 
-# A part with more sets of columns than this is closed early, so that open files stay bounded.
+# A part with this many sets of columns is closed early, so that open files stay bounded.
 _MAX_OPEN_FILES = 32
 
 
@@ -75,6 +75,10 @@ class DocumentSink:
         Uncompressed size at which a part is closed and a checkpoint written.
     dropped_text : {"full", "sample", "none"}
         How much of the dropped documents' text to store.
+    survey : callable, optional
+        Called when a part is finished: returns what was measured on its documents, as JSON data, and
+        begins anew. It is published beside the part (kind ``survey``, one line of JSON), so that
+        measurements survive a kill exactly as the documents do.
 
     Examples
     --------
@@ -89,12 +93,15 @@ class DocumentSink:
         workspace: Workspace,
         part_bytes: int = DEFAULT_PART_BYTES,
         dropped_text: DroppedText = "full",
+        survey: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._workspace = workspace
+        self._survey = survey
         self._part_bytes = part_bytes
         self._dropped_text: DroppedText = dropped_text
         self._parts: list[dict] = workspace.load_checkpoint()
         self._tally = Tally()
+        self._counts: dict[str, int] = {}
         self._size = 0
         self._position: Any = self.position
         self._arrow: dict[tuple[str, pa.Schema], _ArrowPart] = {}
@@ -114,13 +121,16 @@ class DocumentSink:
         quarantined: Sequence[Quarantined],
         documents_in: int,
         position: Any,
+        counts: Mapping[str, int] | None = None,
     ) -> None:
-        """Account for `documents_in` records; `position` (JSON) is where the input now stands."""
+        """Account for `documents_in` records; `position` (JSON) is where the input now stands.
+
+        `counts` are added up, by name, over the task (also over its interruptions), and are the
+        outcome's metric ``counts``.
+        """
         stored = [limit_dropped_text(rows, self._dropped_text) for rows in dropped if rows is not None]
         batches = [("kept", kept), *(("dropped", rows) for rows in stored)]
         batches = [(kind, batch) for kind, batch in batches if batch.num_rows]
-        if len(self._arrow) > _MAX_OPEN_FILES:
-            self._finish_part()
         for kind, batch in batches:
             self._arrow_part(kind, batch.schema).write(batch)
             self._size += batch.nbytes
@@ -132,8 +142,10 @@ class DocumentSink:
             _count(reason for rows in stored for reason in rows.column("reason").to_pylist()),
             _count(item.reason for item in quarantined),
         )
+        for name, count in (counts or {}).items():
+            self._counts[name] = self._counts.get(name, 0) + count
         self._position = position
-        if self._size >= self._part_bytes:
+        if self._size >= self._part_bytes or len(self._arrow) >= _MAX_OPEN_FILES:
             self._finish_part()
 
     def close(self, metrics: Mapping[str, Any] | None = None) -> Outcome:
@@ -142,7 +154,8 @@ class DocumentSink:
             self._finish_part()
         tally = sum((Tally.from_dict(part["tally"]) for part in self._parts), Tally())
         outputs = tuple(output for part in self._parts for output in part["outputs"])
-        return Outcome(outputs, tally, dict(metrics or {}))
+        counts = add_counts(part.get("counts", {}) for part in self._parts)
+        return Outcome(outputs, tally, {**(metrics or {}), **({"counts": counts} if counts else {})})
 
     def abort(self) -> None:
         """Drop the unfinished part (its temporary files are removed)."""
@@ -191,14 +204,17 @@ class DocumentSink:
         self._publications.clear()
 
     def _finish_part(self) -> None:
+        if self._survey is not None:
+            self._lines_part("survey").write(self._survey())
         self._stack.close()
         outputs = [publication.output for publication in self._publications if publication.output is not None]
         outputs.sort(key=lambda output: output.path)
         self._forget_open_parts()
         self._tally.check(f"task {self._workspace.task_name}, part {len(self._parts)}")
-        self._parts.append({"outputs": outputs, "tally": self._tally.to_dict(), "position": self._position})
+        part = {"outputs": outputs, "tally": self._tally.to_dict(), "position": self._position}
+        self._parts.append({**part, "counts": self._counts})
         self._workspace.save_checkpoint(self._parts)
-        self._tally, self._size = Tally(), 0
+        self._tally, self._counts, self._size = Tally(), {}, 0
 
 
 class _ArrowPart:
@@ -235,6 +251,15 @@ class _LinesPart:
 
 
 _Part = TypeVar("_Part", _ArrowPart, _LinesPart)
+
+
+def add_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums by name, in the order of the names."""
+    total: dict[str, int] = {}
+    for one in counts:
+        for name, count in one.items():
+            total[name] = total.get(name, 0) + count
+    return dict(sorted(total.items()))
 
 
 def _count(reasons: Iterable[str]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from corpuskit.engine.local import Local
 from corpuskit.engine.protocol import Call, Engine, Observer
 from corpuskit.errors import ConfigError, CorpuskitError, InputError, LedgerError, TaskError
 from corpuskit.files import remove_temporaries
-from corpuskit.jobs import Entry, Job, Output, Task, outputs_of
+from corpuskit.jobs import VERDICTS_SUFFIX, Entry, Job, Output, Task, outputs_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,26 @@ class JobResult:
         """The accounts of the job: the sum over its tasks that account for documents."""
         tallies = [e.outcome.tally for phase in self.entries.values() for e in phase]
         return sum((tally for tally in tallies if tally is not None), Tally())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What tasks counted beside their accounts (metric ``counts``), added up by name."""
+        total: dict[str, int] = {}
+        for entries in self.entries.values():
+            for entry in entries:
+                for name, count in entry.outcome.metrics.get("counts", {}).items():
+                    total[name] = total.get(name, 0) + count
+        return dict(sorted(total.items()))
+
+    @property
+    def verdicts(self) -> list[dict]:
+        """Records that ended the process which worked on them (metric ``verdicts``), in task order."""
+        return [
+            verdict
+            for entries in self.entries.values()
+            for entry in entries
+            for verdict in entry.outcome.metrics.get("verdicts", ())
+        ]
 
     def outputs(self, kind: str) -> list[Output]:
         """Files of `kind` over all phases, in order."""
@@ -225,9 +245,9 @@ class _Phase:
         for path in list(self._directory.rglob("*")):
             if path.is_file() and str(path) not in named:
                 path.unlink()
-        live = {f"{entry.task}.json" for entry in entries}
-        for path in list(self._ledger.glob("*.json")):
-            if path.name not in live:
+        live = {entry.task for entry in entries}
+        for path in [*self._ledger.glob("*.json"), *self._ledger.glob(f"*{VERDICTS_SUFFIX}")]:
+            if path.stem not in live:
                 path.unlink()
 
 

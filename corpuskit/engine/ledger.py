@@ -28,7 +28,7 @@ from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task
 # Libraries whose version can change the bytes a task writes.
 _RESULT_LIBRARIES = (
     "numpy", "pyarrow", "numba", "xxhash", "fastwarc", "resiliparse", "opencc", "ftfy", "jieba",
-    "sentencepiece", "tokenizers", "regex",
+    "sentencepiece", "tokenizers", "regex", "isal", "zstandard",
 )  # fmt: skip
 
 

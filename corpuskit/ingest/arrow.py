@@ -7,15 +7,20 @@ batch is validated, because a damaged offset buffer would be read out of bounds.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import ipc
 
-from corpuskit.files import arrow_path
 from corpuskit.ingest.chunks import Chunk, ReadOptions
-from corpuskit.ingest.streams import open_file
-from corpuskit.ingest.tables import DAMAGE, after, chunk_of, quarantine_file, split_batch, text_problem
+from corpuskit.ingest.tables import (
+    DAMAGE,
+    after,
+    chunk_of,
+    open_table,
+    quarantine_file,
+    split_batch,
+    text_problem,
+)
 from corpuskit.jobs import Slice
 
 _FILE_MAGIC = b"ARROW1"
@@ -31,12 +36,11 @@ def read(piece: Slice, options: ReadOptions, skip: int) -> Iterator[Chunk]:
 
 
 def _read(piece: Slice, options: ReadOptions) -> Iterator[Chunk]:
-    size = Path(piece.path).stat().st_size
-    with open_file(piece.path) as file:
-        is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
     position = 0
     try:
-        with pa.OSFile(arrow_path(piece.path), "rb") as source:
+        with open_table(piece.path) as (source, size):
+            is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+            source.seek(0)
             reader = ipc.open_file(source) if is_file else ipc.open_stream(source)
             problem = text_problem(reader.schema, options)
             if problem is not None:

@@ -45,6 +45,10 @@ class ReadOptions:
         HTML compresses 4 to 20 times; only made-up input reaches hundreds.
     max_error_rate : float
         Web pages and text files with a larger share of undecodable characters go to quarantine.
+    max_page_seconds : float
+        Processor time after which the work on one web page is given up (`corpuskit.ingest.sandbox`;
+        four times that of wall time). It protects the run and judges no content: a page takes
+        milliseconds, and its budgets of bytes, tags and depth are checked without a clock.
 
     Raises
     ------
@@ -63,6 +67,7 @@ class ReadOptions:
     max_record_bytes: int = 64 << 20
     max_ratio: int = 200
     max_error_rate: float = 0.05
+    max_page_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -80,6 +85,10 @@ class ReadOptions:
         for name in ("batch_rows", "batch_bytes", "max_document_bytes", "max_record_bytes", "max_ratio"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"must be at least 1, not {getattr(self, name)}", where=name)
+        if not 0 < self.max_page_seconds <= 3600:
+            raise ConfigError(
+                f"must be above 0 and at most 3600, not {self.max_page_seconds}", where="max_page_seconds"
+            )
         if not 0 <= self.max_error_rate <= 1:
             raise ConfigError(
                 f"must be between 0 and 1, not {self.max_error_rate}",
@@ -103,6 +112,9 @@ class Chunk:
         Records of the slice consumed up to the end of this chunk; what `skip` takes.
     consumed_bytes : int
         Input bytes of the slice read so far (compressed bytes for compressed files), for progress.
+    counts : dict
+        What is worth knowing of its web pages, by name: ``charset gb18030``, ``mojibake
+        repaired:gb18030-as-latin-1`` ….
     """
 
     batch: pa.RecordBatch | None
@@ -110,6 +122,7 @@ class Chunk:
     records: int
     position: int
     consumed_bytes: int
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Row(NamedTuple):
@@ -140,6 +153,7 @@ class ChunkBuilder:
     _rows: list[Row] = field(default_factory=list)
     _quarantined: list[Quarantined] = field(default_factory=list)
     _size: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
 
     def skipped(self) -> bool:
         """Count a record that `skip` covers; False once the records to collect begin."""
@@ -159,6 +173,10 @@ class ChunkBuilder:
         self._quarantined.append(item)
         self.position += 1
 
+    def count(self, name: str) -> None:
+        """Count something about the record collected last."""
+        self._counts[name] = self._counts.get(name, 0) + 1
+
     @property
     def full(self) -> bool:
         records = len(self._rows) + len(self._quarantined)
@@ -172,6 +190,6 @@ class ChunkBuilder:
         """The chunk of what was collected since the last one."""
         batch = self.build(self._rows) if self._rows else None
         records = len(self._rows) + len(self._quarantined)
-        chunk = Chunk(batch, self._quarantined, records, self.position, consumed_bytes)
-        self._rows, self._quarantined, self._size = [], [], 0
+        chunk = Chunk(batch, self._quarantined, records, self.position, consumed_bytes, self._counts)
+        self._rows, self._quarantined, self._size, self._counts = [], [], 0, {}
         return chunk

@@ -16,6 +16,7 @@ import pyarrow as pa
 from corpuskit.documents import Quarantined, document_id
 from corpuskit.ingest.chunks import Chunk, ChunkBuilder, ReadOptions, Row
 from corpuskit.ingest.columns import build_batch, column_names
+from corpuskit.ingest.formats import base_name
 from corpuskit.ingest.lines import Line, read_lines
 from corpuskit.ingest.streams import open_file, open_stream
 from corpuskit.jobs import Slice
@@ -38,7 +39,7 @@ def read(piece: Slice, options: ReadOptions, skip: int) -> Iterator[Chunk]:
     skip : int
         Records to pass over.
     """
-    delimiter = "\t" if ".tsv" in piece.path.lower().rpartition("/")[2] else ","
+    delimiter = "\t" if ".tsv" in base_name(piece.path) else ","
     with open_file(piece.path) as file:
         stream = open_stream(file)
         records = _Records(

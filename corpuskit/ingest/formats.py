@@ -32,9 +32,16 @@ MAGIC: dict[Compression, bytes] = {
 }
 
 
+def base_name(path: str) -> str:
+    """The file's name in lower case; of a URL without its query, of a file in an archive the inner one."""
+    if "://" in path:
+        path = path.partition("::")[0].partition("?")[0]
+    return path.rpartition("/")[2].lower()
+
+
 def format_of(path: str) -> str | None:
     """The format that a file's name says, or None."""
-    name = path.lower()
+    name = base_name(path)
     for format_name, extensions in _EXTENSIONS.items():
         if name.endswith(tuple(extensions)):
             return format_name

@@ -4,19 +4,21 @@ fastwarc's iterator returns a cut record without an error, stops at the first da
 and so loses all that follow, and inflates without bound (measured: a member damaged in the middle
 of ten cost the five behind it). So the frames are found here: every record is compared with its
 Content-Length, a member is believed only when its checksum has been verified, and after damage the
-search goes on at the next member, or the next line, that begins with ``WARC/``.
+search goes on at the next member, or the next line, that begins with ``WARC/``. A member that
+inflates hugely is given up on the way by a budget of bytes and ratio, and reading goes on at the
+next, so a record costs no more time than its own bytes are worth.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corpuskit.ingest.streams import ByteStream, DamagedStream, PlainStream
 
 MAX_HEADER_BYTES = 64 << 10
-_READ_BYTES = 64 << 10
+_READ_BYTES = 128 << 10
 _MAGIC = b"WARC/"
 _VERSION_LINE = re.compile(rb"WARC/\d+\.\d+\r?\n")
 _NEXT_RECORD = re.compile(rb"(?<=\n)WARC/\d+\.\d+\r?\n")
@@ -39,8 +41,12 @@ class Frame:
         Where to look in the file: offset of the record, or of its compressed member.
     record_type : str
         Lower-cased WARC-Type; empty where the header could not be read.
+    fields : dict
+        The header's lower-cased names to values.
     data : bytes
         Header and content; empty if there is a problem.
+    content_start : int
+        Where in `data` the content begins.
     problem : tuple of (str, str) or None
         Reason (``ingest/…``) and detail, for a record that is damaged or too large.
     """
@@ -48,11 +54,13 @@ class Frame:
     position: int
     offset: int
     record_type: str = ""
+    fields: dict[str, str] = field(default_factory=dict)
     data: bytes = b""
+    content_start: int = 0
     problem: tuple[str, str] | None = None
 
 
-def read_frames(stream: ByteStream, max_record_bytes: int) -> Iterator[Frame]:
+def read_frames(stream: ByteStream, max_record_bytes: int, max_ratio: int = 200) -> Iterator[Frame]:
     """Every record of a WARC stream, and every damage, in order.
 
     Parameters
@@ -61,8 +69,16 @@ def read_frames(stream: ByteStream, max_record_bytes: int) -> Iterator[Frame]:
         At the start of the file.
     max_record_bytes : int
         Records that say they are larger are read through and reported, not kept.
+    max_ratio : int
+        Where more than `max_record_bytes` lie between two records (or in a record that is too
+        large) and they are more than this times their compressed size, the rest of their member is
+        not decompressed: a bomb. A large record of real content is read through.
     """
-    return _Framer(stream, max_record_bytes).frames()
+    return _Framer(stream, max_record_bytes, max_ratio).frames()
+
+
+class _Bomb(Exception):
+    """What is being read inflates beyond the budget."""
 
 
 class _CutRecord(Exception):
@@ -74,9 +90,12 @@ class _CutRecord(Exception):
 
 
 class _Framer:
-    def __init__(self, stream: ByteStream, max_record_bytes: int) -> None:
+    def __init__(self, stream: ByteStream, max_record_bytes: int, max_ratio: int) -> None:
         self._stream = stream
         self._max_record_bytes = max_record_bytes
+        self._max_ratio = max_ratio
+        # Decompressed position and compressed bytes consumed when the record began.
+        self._begun = (0, 0)
         self._buffer = bytearray()
         # (decompressed start, file offset) of the members in the buffer, in order
         self._members: list[tuple[int, int]] = []
@@ -88,7 +107,15 @@ class _Framer:
                 if not self._skip_blank():
                     return
                 place = self._place()
+                self._begun = (self._stream.position, self._stream.consumed_bytes)
                 yield self._record(*place)
+            except _Bomb as bomb:
+                damaged = self._stream.member_offset
+                position, offset = place or (damaged, damaged)
+                self._stream.resync(_MAGIC)
+                self._buffer.clear()
+                self._members.clear()
+                yield Frame(position, offset, problem=("ingest/too-large", str(bomb)))
             except DamagedStream as damage:
                 damaged = self._stream.member_offset
                 position, offset = place or (damaged, damaged)
@@ -116,12 +143,12 @@ class _Framer:
         if length is None:
             self._skip_junk()
             detail = f"Content-Length is {fields.get('content-length')!r}"
-            return Frame(position, offset, record_type, problem=("ingest/bad-record", detail))
+            return Frame(position, offset, record_type, fields, problem=("ingest/bad-record", detail))
         total = len(header) + length
         if total > self._max_record_bytes:
             self._discard(total)
             detail = f"the record has {total} bytes, more than {self._max_record_bytes}"
-            return Frame(position, offset, record_type, problem=("ingest/too-large", detail))
+            return Frame(position, offset, record_type, fields, problem=("ingest/too-large", detail))
         try:
             self._fill(total)
         except _CutRecord as cut_record:
@@ -137,7 +164,7 @@ class _Framer:
                 self._buffer[:0] = data[nested.start() :]
                 present = nested.start() - len(header)
                 return _cut_frame(position, offset, record_type, length, present)
-        return Frame(position, offset, record_type, data)
+        return Frame(position, offset, record_type, fields, data, len(header))
 
     def _header(self) -> bytes | None:
         """The header block up to its blank line, or None where no WARC header begins here."""
@@ -178,10 +205,13 @@ class _Framer:
             following = self._buffer.lstrip(b"\r\n")
             if len(following) >= len(_MAGIC):
                 return following.startswith(_MAGIC)
+            if len(self._buffer) > MAX_HEADER_BYTES:  # nothing but line ends; they are not looked at again
+                self._buffer[:] = following
             data = self._stream.read_member(_READ_BYTES)
             if not data:
                 return not following
             self._append(data)
+            self._check_ratio()
 
     def _skip_blank(self) -> bool:
         """Drop line ends before a record; False at the end of the stream."""
@@ -221,7 +251,20 @@ class _Framer:
     def _more(self) -> bool:
         data = self._stream.read(_READ_BYTES)
         self._append(data)
+        self._check_ratio()
         return bool(data)
+
+    def _check_ratio(self) -> None:
+        position, consumed = self._begun
+        inflated = self._stream.position - position
+        if inflated <= self._max_record_bytes + _READ_BYTES:
+            return
+        compressed = self._stream.consumed_bytes - consumed + _READ_BYTES
+        if inflated > self._max_ratio * compressed:
+            raise _Bomb(
+                f"inflates to more than {inflated} bytes, {self._max_ratio} times its compressed size; "
+                "reading goes on at the next member"
+            )
 
     def _append(self, data: bytes) -> None:
         member = (self._stream.member_start, self._stream.member_offset)

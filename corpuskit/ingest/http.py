@@ -8,8 +8,19 @@ lose the page; here an encoding is undone only where the bytes really have it.
 from __future__ import annotations
 
 import io
-import zlib
+import re
+from typing import NamedTuple
 
+import zstandard
+from isal import isal_zlib
+
+MAX_ENCODINGS = 4
+MAX_CHUNKS = 1_000_000
+MAX_FIELDS = 1_000
+_MAX_HEAD_BYTES = 1 << 20
+_STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)?[ \t]+(\d{3})")
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_FOLDED = re.compile(rb"\r?\n[ \t]+")
 _INITIAL_ALLOWANCE_BYTES = 8 << 20
 _BROTLI_READ_BYTES = 1 << 16
 
@@ -21,6 +32,59 @@ class BodyError(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class Head(NamedTuple):
+    """The head of an HTTP response.
+
+    Attributes
+    ----------
+    status : int or None
+        None where the message does not begin with a status line.
+    fields : dict
+        Lower-cased names to values; of a repeated field the first, encodings joined by commas.
+    body_start : int
+        Offset of the body in the message.
+    """
+
+    status: int | None
+    fields: dict[str, str]
+    body_start: int
+
+
+def parse_head(message: bytes, start: int = 0) -> Head:
+    """Parse the head of the HTTP response that begins at `start`, leniently.
+
+    Lines may end in LF alone, be folded, or have no colon (passed over); a message that is cut in
+    its head has no body.
+    """
+    match = _STATUS_LINE.match(message, start)
+    if match is None:
+        return Head(None, {}, start)
+    end = _END_OF_HEAD.search(message, start, start + _MAX_HEAD_BYTES)
+    block = message[match.end() : end.start() if end else min(len(message), start + _MAX_HEAD_BYTES)]
+    fields: dict[str, str] = {}
+    for line in _FOLDED.sub(b" ", block).split(b"\n", MAX_FIELDS + 1)[1 : MAX_FIELDS + 1]:
+        name, separator, value = line.decode("latin-1").partition(":")
+        if separator:
+            name, value = name.strip().lower(), value.strip()
+            if name in fields and name.endswith("-encoding"):
+                fields[name] += f", {value}"
+            else:
+                fields.setdefault(name, value)
+    return Head(int(match.group(1)), fields, end.end() if end else len(message))
+
+
+def media_type(content_type: str) -> tuple[str, str | None]:
+    """Lower-cased media type and charset of a Content-Type value."""
+    mime, _, parameters = content_type.partition(";")
+    charset = None
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip("\"'") or None
+            break
+    return mime.strip().lower(), charset
 
 
 def decode_body(body: bytes, transfer: str, encodings: str, max_bytes: int, max_ratio: int) -> bytes:
@@ -49,6 +113,8 @@ def decode_body(body: bytes, transfer: str, encodings: str, max_bytes: int, max_
     if "chunked" in transfer.lower():
         body = _join_chunks(body)
     names = [name.strip().lower() for name in encodings.split(",") if name.strip()]
+    if len(names) > MAX_ENCODINGS:
+        raise BodyError("ingest/bad-encoding", f"{len(names)} content encodings, more than {MAX_ENCODINGS}")
     for name in reversed(names):
         limit = min(max_bytes, max(_INITIAL_ALLOWANCE_BYTES, max_ratio * len(body)))
         body = _decode(body, name, limit)
@@ -70,13 +136,15 @@ def _decode(body: bytes, name: str, limit: int) -> bytes:
         return _inflate(body, 15 if is_zlib else -15, limit)
     if name == "br":
         return _decode_brotli(body, limit)
+    if name == "zstd":
+        return _decode_zstd(body, limit)
     raise BodyError("ingest/bad-encoding", f"Content-Encoding is {name!r}")
 
 
 def _inflate(body: bytes, window_bits: int, limit: int) -> bytes:
     try:
-        return zlib.decompressobj(window_bits).decompress(body, limit + 1)
-    except zlib.error as error:
+        return isal_zlib.decompressobj(window_bits).decompress(body, limit + 1)
+    except isal_zlib.error as error:  # type: ignore[misc]  # the stub has an instance
         if _looks_like_markup(body):
             return body
         raise BodyError("ingest/bad-encoding", f"the compressed body is damaged: {error}") from error
@@ -99,6 +167,18 @@ def _decode_brotli(body: bytes, limit: int) -> bytes:
     return b"".join(pieces)[: limit + 1]
 
 
+def _decode_zstd(body: bytes, limit: int) -> bytes:
+    if not body.startswith(b"\x28\xb5\x2f\xfd"):
+        if _looks_like_markup(body):
+            return body
+        raise BodyError("ingest/bad-encoding", "the body is not zstd")
+    reader = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body), read_across_frames=True)
+    try:
+        return reader.read(limit + 1)
+    except zstandard.ZstdError as error:
+        raise BodyError("ingest/bad-encoding", f"the zstd body is damaged: {error}") from error
+
+
 def _looks_like_markup(body: bytes) -> bool:
     return body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
@@ -118,6 +198,8 @@ def _join_chunks(body: bytes) -> bytes:
             return b"".join(pieces) + body[position:] if pieces else body
         if size == 0:
             break
+        if len(pieces) >= MAX_CHUNKS:
+            raise BodyError("ingest/bad-encoding", f"the body has more than {MAX_CHUNKS} chunks")
         pieces.append(body[end + 1 : end + 1 + size])
         position = end + 1 + size
         position += 2 if body[position : position + 2] == b"\r\n" else body[position : position + 1] == b"\n"

@@ -17,7 +17,8 @@ from pathlib import Path
 from corpuskit.errors import InputError
 from corpuskit.files import is_temporary
 from corpuskit.ingest.chunks import ReadOptions
-from corpuskit.ingest.formats import FORMATS, compression_of, format_of, require_format
+from corpuskit.ingest.formats import FORMATS, base_name, compression_of, format_of, require_format
+from corpuskit.ingest.remote import RemoteFile, find_remote, is_url, local_path, redact
 from corpuskit.ingest.streams import open_file
 from corpuskit.jobs import Slice, group_slices
 
@@ -34,19 +35,27 @@ class InputFile:
     Attributes
     ----------
     path : str
-        Absolute path.
+        Absolute path, or URL.
     relative_path : str
         Below the input root, with ``/``; document ids are made from it.
     format : str
         One of `corpuskit.ingest.formats.FORMATS`.
     bytes : int
-        Size on disk.
+        Size on disk (0 where a server does not say).
+    identity : str or None
+        Of a remote file: what its ledger key is made from.
     """
 
     path: str
     relative_path: str
     format: str
     bytes: int
+    identity: str | None = None
+
+    def as_slice(self, start: int = 0, stop: int | None = None) -> Slice:
+        """The file, or a byte range of it."""
+        size = None if self.identity is None else self.bytes
+        return Slice(self.path, start, stop, self.relative_path, self.identity, size)
 
     @property
     def content_bytes(self) -> int:
@@ -54,7 +63,7 @@ class InputFile:
 
         Chinese JSON Lines shrink 3.4 to 6.7 times in zstd, web pages 3 to 5 times in gzip.
         """
-        return self.bytes * (5 if self.path.endswith(COMPRESSED_SUFFIXES) else 1)
+        return self.bytes * (5 if base_name(self.path).endswith(COMPRESSED_SUFFIXES) else 1)
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,12 @@ def expand_inputs(
     ----------
     paths : sequence of path-like
         Files, directories (searched recursively; hidden and temporary files are passed over), or
-        patterns with ``*``, ``?``, ``[…]`` and ``**``.
+        patterns with ``*``, ``?``, ``[…]`` and ``**``; or URLs of any of these that fsspec reads
+        (``s3://bucket/crawl/*.warc.gz``).
     root : str, optional
         What relative paths are below; by default the common parent of the directories, of the
-        patterns' fixed beginnings and of the files' directories.
+        patterns' fixed beginnings and of the files' directories. Where inputs lie in several places
+        (local and remote, or on two servers) there is none, and relative paths are whole ones.
     format : str
         ``auto`` takes the format from the name; another format is taken for every file.
 
@@ -117,9 +128,17 @@ def expand_inputs(
         whose name tells no format, a file is outside `root`, or there is nothing to read.
     """
     found: set[str] = set()
+    remote: dict[str, RemoteFile] = {}
     ignored: set[str] = set()
     anchors: list[str] = []
+    remote_anchors: list[str] = []
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        if is_url(str(path)):
+            local = local_path(str(path))
+            if local is None:
+                _find_remote(str(path), format, remote, remote_anchors, ignored)
+                continue
+            path = local
         # Not resolve(): following links would change relative paths, and so ids.
         text = os.path.abspath(path)  # noqa: PTH100
         if Path(text).is_dir():
@@ -137,21 +156,100 @@ def expand_inputs(
         else:
             raise InputError("no such file or directory", where=str(path), hint="check the path")
         found |= chosen
-    if not found:
+    if not found and not remote:
         raise InputError(
             "no input files" + (f" ({len(ignored)} with unknown extensions)" if ignored else ""),
-            where=", ".join(map(str, anchors)) or "inputs",
+            where=", ".join(map(str, [*anchors, *map(redact, remote_anchors)])) or "inputs",
             hint="name files of a known format, or give format=",
         )
-    base = os.path.abspath(root) if root is not None else os.path.commonpath(anchors)  # noqa: PTH100
+    base = _root(root, anchors, remote_anchors)
     # Files of a format together: their batches have the same columns and join into larger ones.
     unsorted = [_input_file(path, base, format) for path in found]
+    unsorted += [_remote_input(file, base, format) for file in remote.values()]
     files = tuple(sorted(unsorted, key=lambda file: (FORMATS.index(file.format), file.path)))
-    if not any(file.bytes for file in files):
+    _check_unique(files)
+    if not any(file.bytes for file in files) and all(file.size_bytes == 0 for file in remote.values()):
         raise InputError(
-            f"all {len(files)} input files are empty", where=files[0].path, hint="check what wrote them"
+            f"all {len(files)} input files are empty",
+            where=redact(files[0].path),
+            hint="check what wrote them",
         )
     return Inputs(files, tuple(sorted(ignored - found)), base)
+
+
+def _find_remote(
+    url: str, format: str, remote: dict[str, RemoteFile], anchors: list[str], ignored: set[str]
+) -> None:
+    """Add the files of a URL to `remote`, and where their relative paths begin to `anchors`."""
+    anchor, files, named = find_remote(url)
+    anchors.append(anchor)
+    for file in files:
+        name = base_name(file.url)
+        if not named and (not name or _is_passed_over(name)):
+            continue
+        if named:
+            require_format(file.url, format)
+        elif format == "auto" and format_of(file.url) is None:
+            ignored.add(redact(file.url))
+            continue
+        remote[file.url] = file
+
+
+def _root(root: str | None, anchors: list[str], remote_anchors: list[str]) -> str:
+    """What relative paths are below; empty where the inputs have no place in common."""
+    if root is not None:
+        local = local_path(root) if is_url(root) else root
+        return root.rstrip("/") if local is None else os.path.abspath(local)  # noqa: PTH100
+    if not remote_anchors:
+        return os.path.commonpath(anchors)
+    if anchors:
+        return ""
+    chains = {anchor.partition("::")[2] for anchor in remote_anchors}
+    if len(chains) > 1:
+        return ""
+    (chain,) = chains
+    parts = [anchor.partition("::")[0].split("/") for anchor in remote_anchors]
+    common: list[str] = []
+    for level in zip(*parts):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    # Two servers have "https:" and "" in common, which is no place; the inside of an archive is one.
+    if len(common) < (2 if chain else 3):
+        return ""
+    return "/".join(common) + (f"::{chain}" if chain else "")
+
+
+def _remote_input(file: RemoteFile, root: str, format: str) -> InputFile:
+    head, _, chain = redact(file.url).partition("::")
+    root_head, _, root_chain = root.partition("::")
+    if not root:
+        relative = "/".join(part.replace("://", "/") for part in [*([chain] if chain else []), head])
+    elif chain == root_chain and head.startswith(f"{root_head.rstrip('/')}/"):
+        relative = head[len(root_head.rstrip("/")) :]
+    else:
+        raise InputError(
+            f"it is outside the root {redact(root)}",
+            where=redact(file.url),
+            hint="choose a root above all inputs",
+        )
+    relative = relative.strip("/")
+    return InputFile(
+        file.url, relative, require_format(file.url, format), file.size_bytes or 0, file.identity
+    )
+
+
+def _check_unique(files: Sequence[InputFile]) -> None:
+    """Two files of one relative path would give documents of the same ids."""
+    seen: dict[str, str] = {}
+    for file in files:
+        other = seen.setdefault(file.relative_path, file.path)
+        if other != file.path:
+            raise InputError(
+                f"it has the same relative path as {redact(other)}: {file.relative_path}",
+                where=redact(file.path),
+                hint="ids are made from relative paths; read them in two runs, or give a root",
+            )
 
 
 def plan_slices(
@@ -171,7 +269,7 @@ def plan_slices(
             pieces = -(-file.bytes // target_bytes)
         bounds = [file.bytes * index // pieces for index in range(pieces + 1)]
         for start, stop in pairwise(bounds):
-            slices.append(Slice(file.path, start, stop if pieces > 1 else None, file.relative_path))
+            slices.append(file.as_slice(start, stop if pieces > 1 else None))
             sizes.append(file.content_bytes // pieces)
     return group_slices(slices, sizes, target_bytes)
 
@@ -190,8 +288,8 @@ def _input_file(path: str, root: str, format: str) -> InputFile:
         raise InputError(f"it is {what}", where=path, hint="name files, directories or patterns")
     if not os.access(path, os.R_OK):
         raise InputError("no permission to read it", where=path, hint="change its permissions")
-    relative = os.path.relpath(path, root)
-    if relative.startswith(os.pardir + os.sep):
+    relative = os.path.relpath(path, root or os.sep)
+    if is_url(root) or relative.startswith(os.pardir + os.sep):
         raise InputError(f"it is outside the root {root}", where=path, hint="choose a root above all inputs")
     return InputFile(path, relative.replace(os.sep, "/"), require_format(path, format), file.stat().st_size)
 

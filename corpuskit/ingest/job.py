@@ -8,13 +8,18 @@ consumed; killed at any moment, it goes on there and writes the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_args
 
 import pyarrow as pa
 
-from corpuskit.documents import ID, TEXT, DocumentBatch, DroppedText, StepResult
+from corpuskit.clean.cleaner import Cleaner
+from corpuskit.clean.examples import SurveyOptions
+from corpuskit.clean.pii import mask_text
+from corpuskit.clean.survey import Survey
+from corpuskit.documents import ID, TEXT, DocumentBatch, DroppedText, Quarantined, StepResult
 from corpuskit.errors import ConfigError, TaskError
+from corpuskit.files import content_of
 from corpuskit.ingest.chunks import ReadOptions
 from corpuskit.ingest.inputs import expand_inputs, plan_slices
 from corpuskit.ingest.reader import Read, read_slices
@@ -51,6 +56,9 @@ class IngestJob:
     limit : int or None
         Stop after this many records (documents and quarantined ones), in the order of the files;
         the job is then one task.
+    survey : SurveyOptions or None
+        Measure the cleaning: each part then has a file of kind ``survey`` beside it, from which
+        `corpuskit.pipeline.cleaning_report` makes its page.
 
     Raises
     ------
@@ -68,6 +76,7 @@ class IngestJob:
     part_bytes: int = DEFAULT_PART_BYTES
     dropped_text: DroppedText = "full"
     limit: int | None = None
+    survey: SurveyOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("task_bytes", "part_bytes", "limit"):
@@ -79,6 +88,10 @@ class IngestJob:
                 f"{self.dropped_text!r} is not a policy",
                 where="dropped_text",
                 hint=f"one of: {', '.join(get_args(DroppedText))}",
+            )
+        if self.survey is not None and sum(isinstance(step, Cleaner) for step in self.steps) != 1:
+            raise ConfigError(
+                "there is not one cleaner to measure", where="survey", hint="give one Cleaner among the steps"
             )
 
     @property
@@ -96,45 +109,99 @@ class IngestJob:
         groups = plan_slices(inputs.files, self.task_bytes, self.options)
         if self.limit is not None:
             groups = [tuple(piece for group in groups for piece in group)]
-        config = IngestConfig(self.steps, self.options, self.part_bytes, self.dropped_text, self.limit)
+        files = sorted({file for step in self.steps for file in getattr(step, "files", ())})
+        config = IngestConfig(
+            self.steps,
+            self.options,
+            self.part_bytes,
+            self.dropped_text,
+            self.limit,
+            self._survey_options(),
+            tuple((file, content_of(file)) for file in files),
+        )
         return [Task(index, ingest_task, group, config) for index, group in enumerate(groups)]
+
+    def _survey_options(self) -> SurveyOptions | None:
+        """Dropped text that is not to be stored is not shown either."""
+        if self.survey is None or self.dropped_text != "none":
+            return self.survey
+        return replace(self.survey, show_dropped=False)
 
 
 @dataclass(frozen=True)
 class IngestConfig:
-    """What `ingest_task` needs of the job; the fields are the job's."""
+    """What `ingest_task` needs of the job; the fields are the job's.
+
+    `files` is what the steps read besides, with its content's checksum: a task is done again when a
+    model or list has changed.
+    """
 
     steps: tuple[Step, ...]
     options: ReadOptions
     part_bytes: int
     dropped_text: DroppedText
     limit: int | None
+    survey: SurveyOptions | None
+    files: tuple[tuple[str, str], ...] = ()
 
 
 def ingest_task(task: Task, workspace: Workspace) -> Outcome:
     """Read the task's slices, apply the steps, write the parts."""
     config: IngestConfig = task.config
     progress = _Progress(task, workspace)
-    with DocumentSink(workspace, config.part_bytes, config.dropped_text) as sink:
+    survey = None if config.survey is None else Survey(config.survey)
+    take = None if survey is None else survey.take
+    with DocumentSink(workspace, config.part_bytes, config.dropped_text, take) as sink:
         slice_index, position, records = sink.position or (0, 0, 0)
-        for item in read_slices(task.inputs, config.options, slice_index, position):
+        verdicts = _Verdicts(workspace)
+        for item in read_slices(task.inputs, config.options, slice_index, position, verdicts):
             if config.limit is not None:
                 item.cut(config.limit - records)
                 if not item.records:
                     break
             records += item.records
-            kept, dropped = _apply(config.steps, item.batch)
+            kept, dropped = _apply(config.steps, item.batch, survey)
             where = (item.slice_index, item.position, records)
-            sink.write(kept, dropped, item.quarantined, item.records, where)
+            quarantined = _masked(config.steps, item.quarantined)
+            sink.write(kept, dropped, quarantined, item.records, where, item.counts)
             progress.reached(item)
             if records == config.limit:
                 break
         progress.finish()
-        return sink.close()
+        return sink.close({"verdicts": verdicts.listed} if verdicts.listed else None)
+
+
+def _masked(steps: Sequence[Step], items: Sequence[Quarantined]) -> list[Quarantined]:
+    """What the cleaner masks in text is masked in what an error quotes (addresses, lines), too."""
+    for step in steps:
+        if isinstance(step, Cleaner) and step.pii is not None:
+            items = [replace(item, detail=mask_text(item.detail, step.pii)) for item in items]
+    return list(items)
+
+
+class _Verdicts:
+    """Web pages that ended their process, kept with the task so that a resumed run decides the same."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known = workspace.load_verdicts()
+
+    def get(self, record_id: str) -> tuple[str, str] | None:
+        known = self._known.get(record_id)
+        return None if known is None else (known["reason"], known["detail"])
+
+    def add(self, record_id: str, path: str, offset: int, reason: str, detail: str) -> None:
+        self._known[record_id] = {"path": path, "offset": offset, "reason": reason, "detail": detail}
+        self._workspace.save_verdicts(self._known)
+
+    @property
+    def listed(self) -> list[dict[str, Any]]:
+        """For the ledger entry: every verdict with its record's id."""
+        return [{"id": record_id, **verdict} for record_id, verdict in sorted(self._known.items())]
 
 
 def _apply(
-    steps: Sequence[Step], batch: DocumentBatch | None
+    steps: Sequence[Step], batch: DocumentBatch | None, survey: Survey | None
 ) -> tuple[DocumentBatch, list[pa.RecordBatch | None]]:
     dropped: list[pa.RecordBatch | None] = []
     if batch is None:
@@ -143,7 +210,10 @@ def _apply(
         if not batch.num_rows:
             break
         try:
-            batch, rows = step(batch)
+            if survey is not None and isinstance(step, Cleaner):
+                batch, rows = survey.run(step, batch)
+            else:
+                batch, rows = step(batch)
         except Exception as error:
             name = getattr(step, "__qualname__", type(step).__name__)
             raise TaskError(

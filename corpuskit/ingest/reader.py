@@ -6,6 +6,8 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -13,7 +15,11 @@ from corpuskit.documents import DocumentBatch, Quarantined
 from corpuskit.ingest.chunks import Chunk, ReadOptions, TextUnit
 from corpuskit.ingest.formats import require_format
 from corpuskit.ingest.inputs import expand_inputs
+from corpuskit.ingest.remote import is_url, redact
 from corpuskit.jobs import Slice
+
+if TYPE_CHECKING:
+    from corpuskit.ingest.sandbox import Verdicts
 
 # A list of its own: the modules are loaded by the format that needs them.
 _MODULES = {
@@ -27,7 +33,13 @@ _MODULES = {
 }
 
 
-def read_slice(piece: Slice, options: ReadOptions, skip: int = 0) -> Iterator[Chunk]:
+# Formats of web pages; their readers take verdicts.
+_PAGES = ("warc", "html")
+
+
+def read_slice(
+    piece: Slice, options: ReadOptions, skip: int = 0, verdicts: Verdicts | None = None
+) -> Iterator[Chunk]:
     """Read one slice by the reader of its format.
 
     Parameters
@@ -36,9 +48,21 @@ def read_slice(piece: Slice, options: ReadOptions, skip: int = 0) -> Iterator[Ch
     options : ReadOptions
     skip : int
         Records to pass over: the `position` of a chunk that this function yielded.
+    verdicts : Verdicts, optional
+        Web pages that ended the process which worked on them; see `corpuskit.ingest.sandbox`.
     """
-    module = importlib.import_module(_MODULES[require_format(piece.path, options.format)])
-    return module.read(piece, options, skip)
+    format_name = require_format(piece.path, options.format)
+    module = importlib.import_module(_MODULES[format_name])
+    more = (verdicts,) if format_name in _PAGES else ()
+    chunks = module.read(piece, options, skip, *more)
+    return _redacted(chunks) if is_url(piece.path) else chunks
+
+
+def _redacted(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """A signed URL must not be stored with what is quarantined."""
+    for chunk in chunks:
+        items = [replace(item, path=redact(item.path)) for item in chunk.quarantined]
+        yield replace(chunk, quarantined=items)
 
 
 class Read:
@@ -53,6 +77,8 @@ class Read:
         The slice that the last chunk is from, and the records of it that are consumed.
     consumed_bytes : int
         Of that slice.
+    counts : dict
+        Sums of the chunks' counts.
     """
 
     def __init__(self) -> None:
@@ -62,6 +88,7 @@ class Read:
         self.slice_index = 0
         self.position = 0
         self.consumed_bytes = 0
+        self.counts: dict[str, int] = {}
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
 
@@ -84,6 +111,8 @@ class Read:
         self.records += chunk.records
         self.slice_index, self.position = slice_index, chunk.position
         self.consumed_bytes = chunk.consumed_bytes
+        for name, count in chunk.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
 
     def joined(self) -> Read:
         if self._batches:
@@ -101,7 +130,11 @@ class Read:
 
 
 def read_slices(
-    slices: Sequence[Slice], options: ReadOptions, slice_index: int = 0, position: int = 0
+    slices: Sequence[Slice],
+    options: ReadOptions,
+    slice_index: int = 0,
+    position: int = 0,
+    verdicts: Verdicts | None = None,
 ) -> Iterator[Read]:
     """Read slices one after the other, joining small chunks across them.
 
@@ -111,7 +144,7 @@ def read_slices(
     current = Read()
     for index in range(slice_index, len(slices)):
         skip = position if index == slice_index else 0
-        for chunk in read_slice(slices[index], options, skip):
+        for chunk in read_slice(slices[index], options, skip, verdicts):
             if not current.takes(chunk, options):
                 yield current.joined()
                 current = Read()
@@ -170,7 +203,7 @@ def read(
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     inputs = expand_inputs(given, root, options.format)
     inputs.warn_ignored()
-    slices = [Slice(file.path, relative_path=file.relative_path) for file in inputs]
+    slices = [file.as_slice() for file in inputs]
     return _batches(slices, options, on_quarantine)
 
 

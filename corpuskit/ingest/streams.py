@@ -11,21 +11,23 @@ What the decoder had made of the last 16 KiB of input before damage is not trust
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Protocol
 
 import zstandard
+from isal import isal_zlib
 
 from corpuskit.errors import InputError
 from corpuskit.ingest.formats import MAGIC, Compression, compression_of
+from corpuskit.ingest.remote import is_url, open_remote
 
 _INPUT_BYTES = 16 << 10
 # zstd's decoder returns all that its input gives; 2 KiB of run-length blocks give at most 64 MiB.
 _ZSTD_INPUT_BYTES = 2 << 10
 _LZ4_READ_BYTES = 1 << 20
 _SEARCH_BYTES = 1 << 20
+_MAX_CANDIDATES = 50_000
 
 
 class DamagedStream(Exception):
@@ -148,25 +150,31 @@ class MemberStream:
         return data
 
     def resync(self, prefix: bytes) -> bool:
-        """Go to the next member after the current whose text begins with `prefix`, if any."""
+        """Go to the next member after the current whose text begins with `prefix`, if any.
+
+        Looks at no more than `_MAX_CANDIDATES` places that begin like a member (in compressed data a
+        false one comes once in 16 MB), so that a file made of beginnings does not take for ever.
+        """
         magic = MAGIC[self._compression]
         self._member = None
         position = self.member_offset + 1
-        while True:
+        candidates = 0
+        while candidates < _MAX_CANDIDATES:
             self._file.seek(position)
             window = self._file.read(_SEARCH_BYTES)
             found = window.find(magic)
-            if found < 0:
-                if len(window) < _SEARCH_BYTES:
-                    self._next = position + len(window)
-                    return False
-                position += len(window) - len(magic) + 1
-                continue
-            position += found
-            if self._begins_with(position, prefix):
-                self._next = position
-                return True
-            position += 1
+            while found >= 0 and candidates < _MAX_CANDIDATES:
+                candidates += 1
+                if self._begins_with(position + found, prefix):
+                    self._next = position + found
+                    return True
+                found = window.find(magic, found + 1)
+            position += len(window)
+            if len(window) < _SEARCH_BYTES:
+                break
+            position -= len(magic) - 1
+        self._next = self._file.seek(0, io.SEEK_END)
+        return False
 
     def _begins_with(self, offset: int, prefix: bytes) -> bool:
         try:
@@ -198,7 +206,7 @@ def _open_member(compression: Compression, file: BinaryIO, offset: int) -> _Memb
     if compression == "lz4":
         return _Lz4Frame(file, offset)
     if compression == "gzip":
-        return _Inflater(file, offset, "gzip", lambda: zlib.decompressobj(31), _INPUT_BYTES)
+        return _Inflater(file, offset, "gzip", lambda: isal_zlib.decompressobj(31), _INPUT_BYTES)
     return _Inflater(
         file, offset, "zstd", lambda: zstandard.ZstdDecompressor().decompressobj(), _ZSTD_INPUT_BYTES
     )
@@ -239,7 +247,7 @@ class _Inflater:
             if self._compression == "zstd":
                 return self._decoder.decompress(data)
             output = self._decoder.decompress(data, size)
-        except (zlib.error, zstandard.ZstdError) as error:
+        except (isal_zlib.error, zstandard.ZstdError) as error:  # type: ignore[misc]  # a wrong stub
             raise DamagedStream(self._compression, str(error), cut=False) from error
         self._tail = self._decoder.unconsumed_tail
         return output
@@ -314,13 +322,17 @@ class _Part(io.RawIOBase):
 
 @contextmanager
 def open_file(path: str) -> Iterator[BinaryIO]:
-    """A user's file, open for reading.
+    """A user's file, open for reading; `path` may be a URL (`corpuskit.ingest.remote`).
 
     Raises
     ------
     InputError
         If it cannot be opened.
     """
+    if is_url(path):
+        with open_remote(path) as remote:
+            yield remote
+        return
     try:
         file = open(path, "rb", buffering=1 << 18)  # noqa: SIM115  (closed below)
     except OSError as error:

@@ -6,20 +6,42 @@ does not check by itself is checked: null texts, and bytes in a string column th
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpuskit.documents import ID, OPTIONAL_FIELDS, TEXT, Quarantined, document_id
+from corpuskit.files import arrow_path
 from corpuskit.ingest.chunks import Chunk, ReadOptions
 from corpuskit.ingest.columns import column_names
+from corpuskit.ingest.remote import is_url
+from corpuskit.ingest.streams import open_file
 from corpuskit.jobs import Slice
 
 # ValueError: a damaged schema's names may not be UTF-8, which pyarrow reports as Python does.
 DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
+
+
+@contextmanager
+def open_table(path: str) -> Iterator[tuple[pa.NativeFile, int]]:
+    """A user's file for pyarrow, with its size; read, not mapped, and by ranges where it is remote.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened: a file that may not be read is an error, not a damaged one.
+    """
+    with open_file(path) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        source = pa.PythonFile(file, "r") if is_url(path) else pa.OSFile(arrow_path(path), "rb")
+        with source:
+            yield source, size
 
 
 def text_problem(schema: pa.Schema, options: ReadOptions) -> str | None:

@@ -13,8 +13,9 @@ from corpuskit.ingest.chunks import Chunk, ChunkBuilder, ReadOptions, Row
 from corpuskit.ingest.columns import build_batch
 from corpuskit.ingest.http import BodyError
 from corpuskit.ingest.lines import Line, read_lines
+from corpuskit.ingest.sandbox import limits_of
 from corpuskit.ingest.streams import DamagedStream, open_file, open_stream, read_all
-from corpuskit.ingest.web import page_text
+from corpuskit.ingest.web import PageRequest, page_text
 from corpuskit.jobs import Slice
 
 
@@ -46,7 +47,7 @@ def _read_file(file, piece: Slice, options: ReadOptions, builder: ChunkBuilder) 
         data = read_all(stream, options.max_document_bytes)
         if data is None:
             raise BodyError("ingest/too-large", f"the file has more than {options.max_document_bytes} bytes")
-        page = page_text(data, None, False, options)
+        page = page_text(PageRequest(data, "text/plain"), limits_of(options, options.max_document_bytes))
     except DamagedStream as damage:
         reason = f"ingest/damaged-{damage.compression}"
         builder.quarantine(Quarantined(piece.path, stream.position, reason, str(damage)))
@@ -54,6 +55,9 @@ def _read_file(file, piece: Slice, options: ReadOptions, builder: ChunkBuilder) 
         builder.quarantine(Quarantined(piece.path, 0, error.reason, error.detail))
     else:
         builder.add(_row(piece, 0, page.text), len(data))
+        builder.count(f"charset {page.charset}")
+        if page.mojibake is not None:
+            builder.count(f"mojibake {page.mojibake}")
     yield builder.take(stream.consumed_bytes)
 
 

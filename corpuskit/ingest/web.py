@@ -1,55 +1,106 @@
-"""One web page to one document: charset, main text, and why there may be none."""
+"""One web page to one document: encodings undone, charset, main text, and why there may be none.
+
+`page_text` is what runs in the sandbox (`corpuskit.ingest.sandbox`): a pure function of one request
+and the limits. So this module loads nothing that it does not need for a page.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import pyarrow as pa
+from corpuskit.ingest.http import BodyError, decode_body
 
-from corpuskit.ingest.chunks import ReadOptions
-from corpuskit.ingest.http import BodyError
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+TEXT_TYPES = (*HTML_TYPES, "text/plain")
 
-# Every page of a corpus has these columns, whether or not a batch has a value for them.
-PAGE_COLUMNS = pa.schema(
-    [(name, pa.string()) for name in ("url", "source", "date", "title", "charset")],
-)
+
+@dataclass(frozen=True)
+class PageLimits:
+    """The budgets of a page; see `corpuskit.ingest.ReadOptions`."""
+
+    max_bytes: int
+    max_ratio: int
+    max_error_rate: float
+    max_seconds: float
+
+
+class PageRequest(NamedTuple):
+    """A page as it was served.
+
+    Attributes
+    ----------
+    body : bytes
+    mime : str
+        Lower-cased media type; empty where none was declared, and the body then tells.
+    charset : str or None
+        Of the HTTP header.
+    transfer, encodings : str
+        Values of ``Transfer-Encoding`` and ``Content-Encoding``.
+    url : str
+        For messages.
+    """
+
+    body: bytes
+    mime: str = ""
+    charset: str | None = None
+    transfer: str = ""
+    encodings: str = ""
+    url: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is text as it stands, which takes a decoder and no parser."""
+        return self.mime == "text/plain" and not self.transfer and not self.encodings
 
 
 class PageText(NamedTuple):
-    """What a page gave."""
+    """What a page gave; `mojibake` is that of `corpuskit.clean.decode.Decoded`."""
 
     text: str
     title: str | None
     date: str | None
+    author: str | None
     charset: str
+    mojibake: str | None
 
 
-def page_text(body: bytes, http_charset: str | None, is_html: bool, options: ReadOptions) -> PageText:
-    """Decode a page and take its main text; plain text is taken as it is.
+def page_text(request: PageRequest, limits: PageLimits) -> PageText:
+    """Undo a page's encodings, decode it and take its main text; plain text is taken as it is.
 
     Raises
     ------
     BodyError
-        ``ingest/unknown-charset``, ``ingest/empty``, ``ingest/too-large`` or
-        ``ingest/extraction-failed``.
+        ``ingest/bad-encoding``, ``ingest/not-text``, ``ingest/unknown-charset``, ``ingest/empty``,
+        ``ingest/too-large`` or ``ingest/extraction-failed``.
     """
     from corpuskit.clean.decode import decode
-    from corpuskit.clean.extract import PageOverBudget, extract
+    from corpuskit.clean.extract import MAX_PAGE_BYTES, PageOverBudget, extract
 
-    decoded = decode(body, http_charset)
-    if decoded.error_rate > options.max_error_rate:
+    body, mime = request.body, request.mime
+    if request.transfer or request.encodings:
+        body = decode_body(body, request.transfer, request.encodings, limits.max_bytes, limits.max_ratio)
+    if not mime and not looks_like_html(body):
+        raise BodyError("ingest/not-text", f"no content type {request.url}".strip())
+    # Text in UTF-8 is at least half as long as the same in any other charset of the web.
+    if mime != "text/plain" and len(body) > 2 * MAX_PAGE_BYTES:
+        raise BodyError("ingest/too-large", f"the page has {len(body)} bytes, more than {2 * MAX_PAGE_BYTES}")
+    decoded = decode(body, request.charset)
+    if decoded.error_rate > limits.max_error_rate:
         detail = f"{decoded.error_rate:.1%} of the characters cannot be decoded as {decoded.encoding}"
         raise BodyError("ingest/unknown-charset", detail)
-    if not is_html:
-        result = PageText(decoded.text, None, None, decoded.encoding)
+    if mime == "text/plain":
+        result = PageText(decoded.text, None, None, None, decoded.encoding, decoded.mojibake)
     else:
         try:
             page = extract(decoded.text)
         except PageOverBudget as error:
             raise BodyError("ingest/too-large", str(error)) from error
+        except MemoryError:
+            raise
         except Exception as error:  # a hostile page must not end the run; the report counts them
             raise BodyError("ingest/extraction-failed", f"{type(error).__name__}: {error}") from error
-        result = PageText(page.text, page.title, page.date, decoded.encoding)
+        result = PageText(page.text, page.title, page.date, page.author, decoded.encoding, decoded.mojibake)
     if not result.text.strip():
         raise BodyError("ingest/empty", "the page has no text")
     return result

@@ -1,12 +1,14 @@
 """Charsets: what is believed, what is doubted, and that no bytes at all break the decoder."""
 
 import codecs
+from collections import Counter
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corpuskit.clean import decode
+from corpuskit.clean.mojibake import repair
 
 SIMPLIFIED = "今天的天气很好，我们在公园里看到了许多人。他们说这是一年中最好的时候，大家都来了。"
 TRADITIONAL = "今天的天氣很好，我們在公園裡看到了許多人。他們說這是一年中最好的時候，大家都來了。"
@@ -153,3 +155,178 @@ def test_no_bytes_and_no_name_make_it_raise(data, label):
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff"), min_size=1, max_size=200))
 def test_valid_utf8_with_a_utf8_header_is_itself(text):
     assert decode(text.encode(), "utf-8").text == text
+
+
+# UTF-16 that does not say so
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", [page(SIMPLIFIED, None), SIMPLIFIED * 3, "<p>plain English only</p>\r\n" * 5]
+)
+@pytest.mark.parametrize("label", [None, "gb2312", "utf-8"])
+def test_utf16_without_a_mark_is_found_out(codec, text, label):
+    result = decode(text.encode(codec), label)
+    assert (result.text, result.encoding) == (text, codec)
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "gb18030"])
+def test_a_few_zero_bytes_do_not_make_utf16(codec):
+    data = page(SIMPLIFIED * 5, None).encode(codec).replace(b"<p>", b"<p>\0\0\0")
+    assert decode(data).encoding == codec
+
+
+def test_binary_with_zeros_in_every_second_byte_is_not_taken_for_text():
+    noise = bytes(value for i in range(3000) for value in ((i * 7919) % 251, 0xD8 + i % 8 if i % 3 else 0))
+    assert not decode(noise).encoding.startswith("utf-16")
+
+
+def test_japanese_and_korean_keep_their_charsets():
+    japanese = "これは日本語の文章です。今日は天気がとてもいいので、公園まで散歩に出かけました。" * 3
+    korean = "오늘은 날씨가 아주 좋아서 공원까지 산책을 나갔습니다. 사람들이 많이 있었습니다." * 3
+    for text, codec in ((japanese, "euc_jp"), (japanese, "shift_jis"), (korean, "euc_kr")):
+        assert decode(page(text, codec).encode(codec)).text == page(text, codec)
+
+
+# Text decoded wrongly before it was saved
+
+
+def as_latin_1(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def as_windows_1252(data: bytes) -> str:
+    free = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+    return "".join(chr(byte) if byte in free else bytes([byte]).decode("cp1252") for byte in data)
+
+
+def as_entities(data: bytes) -> str:
+    from html.entities import codepoint2name
+
+    return "".join(
+        chr(b) if b < 0x80 else f"&{codepoint2name[b]};" if b in codepoint2name else f"&#{b};" for b in data
+    )
+
+
+KINDS = {
+    "gb18030-as-latin-1": (SIMPLIFIED, "gb18030", as_latin_1),
+    "gb18030-as-latin-1 by Windows": (SIMPLIFIED, "gb18030", as_windows_1252),
+    "gb18030-as-latin-1 in entities": (SIMPLIFIED, "gb18030", as_entities),
+    "utf-8-as-latin-1": (SIMPLIFIED, "utf-8", as_latin_1),
+    "utf-8-as-latin-1 by Windows": (SIMPLIFIED, "utf-8", as_windows_1252),
+    "big5-as-latin-1": (TRADITIONAL, "big5", as_latin_1),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("where", ["the page", "one paragraph"])
+def test_double_encoded_text_is_repaired(name, where):
+    text, codec, misread = KINDS[name]
+    if where == "the page":
+        whole = page(text, None)
+        damaged = misread(whole.encode(codec))
+    else:
+        whole = "<p>前面的正文没有问题。</p>" + page(text, None)
+        damaged = "<p>前面的正文没有问题。</p>" + misread(page(text, None).encode(codec))
+    result = decode(damaged.encode())
+    assert result.text == whole
+    assert result.mojibake == f"repaired:{name.split()[0]}" == result.evidence[-1]
+    assert repair(damaged) == (whole, name.split()[0])
+
+
+def test_extracted_text_can_be_repaired_as_well():
+    assert repair(as_latin_1(SIMPLIFIED.encode("gbk"))) == (SIMPLIFIED, "gb18030-as-latin-1")
+
+
+def test_text_that_was_misread_twice_is_repaired_twice():
+    for codec in ("gbk", "utf-8"):
+        twice = as_latin_1(as_latin_1(SIMPLIFIED.encode(codec)).encode())
+        assert repair(twice).text == SIMPLIFIED
+
+
+def test_no_break_spaces_that_became_spaces_are_restored():
+    text = "天堂里" + SIMPLIFIED + "怠慢了"  # a byte 0xA0 in the middle, and at the end of a character
+    damaged = as_latin_1(text.encode()).replace("\xa0", " ")
+    assert damaged.count(" ") == 2
+    assert repair(damaged).text == text
+
+
+def test_paragraph_indents_and_legitimate_latin_letters_survive_the_repair():
+    text = "　　他在咖啡馆写道：" + SIMPLIFIED
+    damaged = as_latin_1(text.encode("gbk")) + " café · © 2008 »» naïve"
+    assert repair(damaged).text == text + " café · © 2008 »» naïve"
+
+
+def test_utf8_read_as_gb18030_is_repaired_where_nothing_was_lost():
+    whole = "<p>今天</p><p>天气</p><p>很好，我们在公园里，看到了许多人</p>"  # even numbers of bytes
+    damaged = whole.encode().decode("gb18030")
+    assert repair(damaged) == (whole, "utf-8-as-gb18030")
+
+
+def test_what_cannot_be_restored_is_named_and_left():
+    lost = (
+        "".join(f"<p>{line}。</p>" for line in SIMPLIFIED.split("，")).encode().decode("gb18030", "replace")
+    )
+    assert repair(lost) == (lost, "unrepaired:utf-8-as-gb18030")
+    replaced = "<p>" + ("\ufffd" * 8).encode().decode("gb18030") + "</p>"
+    assert "锟斤拷" in replaced
+    assert repair(replaced) == (replaced, "unrepaired:replacements-as-gb18030")
+    assert decode(replaced.encode()).mojibake == "unrepaired:replacements-as-gb18030"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SIMPLIFIED,
+        TRADITIONAL,
+        "Les élèves français étaient très fatigués après l’été à Orléans, où ça a été créé.",
+        "Größe, Überfluß, Äußerung, schön, für, Möglichkeit, häufig, Bücher, Straße, ÄÖÜ, äöü.",
+        "Tiếng Việt được viết bằng chữ Quốc ngữ, có nhiều dấu: ấềộ ươi, đặc biệt, nguyễn.",
+        "Ïðèâåò ìèð, ýòî ðóññêèé òåêñò, êîòîðûé ïðî÷èòàí íåïðàâèëüíî ïðîãðàììîé.",
+        "········ »»»» ©®°± ÷÷ ×× §§ ¶¶ ¼½¾ ¿¡ £££ ¥¥¥ «« »»",
+        "这里写着 ÖÐ 两个字母，像是乱码。",
+        "锛有锄头的意思，涓涓细流，浜是小河，鏄这个字很少见。" + SIMPLIFIED,
+        "&nbsp;&nbsp;&copy;&nbsp;&middot;&middot;&middot;&raquo;&raquo;&eacute;&egrave;" + SIMPLIFIED,
+        "Íslenska er norrænt tungumál sem er talað á Íslandi. Það er þó ekki óskylt öðrum málum.",
+    ],
+)
+def test_sound_text_is_left_alone(text):
+    assert repair(text) == (text, None)
+    assert decode(text.encode()).text == text
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FF), max_size=400))
+def test_repair_never_raises_and_says_when_it_changes_something(text):
+    repaired, kind = repair(text)
+    repaired.encode("utf-8")
+    assert (repaired == text) == (kind is None or kind.startswith("unrepaired:"))
+
+
+@given(st.text("的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会，。", max_size=200))
+def test_common_chinese_is_always_repaired(text):
+    text = SIMPLIFIED[:16] + text
+    assert repair(as_latin_1(text.encode("gbk"))).text == text
+    assert repair(as_windows_1252(text.encode())).text == text
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.text("的一是中国<>a \n", max_size=30))))
+def test_mixtures_of_bytes_and_text_never_break_the_decoder(pieces):
+    data = b"".join(raw + text.encode("gbk") for raw, text in pieces)
+    decode(as_latin_1(data).encode()).text.encode("utf-8")
+    decode(data.decode("gb18030", "replace").encode()).text.encode("utf-8")
+
+
+def test_real_pages_are_sound_and_come_back_from_every_misreading(shared_data):
+    for path in sorted((shared_data / "html").rglob("*.html"))[::9]:
+        result = decode(path.read_bytes())
+        assert result.mojibake is None or "replacements" in result.mojibake
+        codec = "gb18030" if result.encoding == "gb18030" else "utf-8"
+        again = decode(as_latin_1(result.text.encode(codec)).encode())
+        different = sum((Counter(result.text) - Counter(again.text)).values())
+        assert again.mojibake == f"repaired:{codec}-as-latin-1"
+        assert abs(len(again.text) - len(result.text)) < 4 and different < 1e-3 * len(result.text)
+
+
+def test_a_declaration_in_a_comment_that_does_not_end_does_not_count():
+    data = b"<!--" * 4000 + b"<meta charset=big5>" + SIMPLIFIED.encode("gbk")
+    assert decode(data).evidence == ("detected:gb18030",)

@@ -105,3 +105,54 @@ def test_an_empty_task_has_an_empty_outcome(tmp_path):
         outcome = sink.close()
     assert outcome.outputs == ()
     assert outcome.tally.documents_in == 0
+
+
+class Counter:
+    """A survey that counts what it was told since the last part."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def take(self):
+        seen, self.seen = self.seen, 0
+        return {"seen": seen}
+
+
+def write_surveyed(sink, counter, start=0, stop=10):
+    for i in range(start, stop):
+        counter.seen += 10
+        sink.write(batch(i * 10, 10), [], [], 10, i + 1)
+
+
+@pytest.mark.parametrize("killed_at", range(1, 10))
+def test_each_part_has_its_own_measurements_also_after_a_kill(tmp_path, killed_at):
+    first, second = Counter(), Counter()
+    interrupted = DocumentSink(workspace(tmp_path), part_bytes=1000, survey=first.take)
+    write_surveyed(interrupted, first, 0, killed_at)
+    interrupted.abort()
+    with DocumentSink(workspace(tmp_path), part_bytes=1000, survey=second.take) as sink:
+        write_surveyed(sink, second, sink.position or 0)
+        outcome = sink.close()
+    kept = [o.rows for o in outcome.outputs if o.kind == "kept"]
+    measured = [json.loads(Path(o.path).read_text())["seen"] for o in outcome.outputs if o.kind == "survey"]
+    assert measured == kept and len(kept) > 2
+
+
+def test_a_part_closed_for_its_many_columns_has_its_own_measurements(tmp_path):
+    counter = Counter()
+    with DocumentSink(workspace(tmp_path), survey=counter.take) as sink:
+        for i in range(80):
+            counter.seen += 1
+            sink.write(batch(i, 1, **{f"column{i}": ["x"]}), [], [], 1, i + 1)
+        outcome = sink.close()
+    parts = {}
+    for output in outcome.outputs:
+        number = Path(output.path).name.split("-")[1].split(".")[0]
+        if output.kind == "kept":
+            parts[number] = parts.get(number, 0) + output.rows
+    measured = {
+        Path(o.path).name.split("-")[1].split(".")[0]: json.loads(Path(o.path).read_text())["seen"]
+        for o in outcome.outputs
+        if o.kind == "survey"
+    }
+    assert measured == parts and len(parts) > 2

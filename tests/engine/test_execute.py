@@ -178,3 +178,30 @@ def test_a_first_task_that_fails_leaves_its_traceback_too(tmp_path, job):
     with pytest.raises(TaskError):
         run(job("raise"), tmp_path / "new" / "out")
     assert "an unexpected thing" in (tmp_path / "new" / "out" / "errors.log").read_text()
+
+
+def test_verdicts_of_a_task_stay_with_its_entry_and_go_with_it(tmp_path, job):
+    out = tmp_path / "out"
+    run(job("a", "b"), out)
+    ledger = out / "ledger" / "double" / "double"
+    for name in ("00000", "00001", "00007"):
+        (ledger / f"{name}.verdicts").write_text("{}")
+    run(job("a", "b"), out)
+    assert sorted(path.name for path in ledger.glob("*.verdicts")) == ["00000.verdicts", "00001.verdicts"]
+
+
+def test_counts_of_tasks_are_added_up_and_verdicts_listed():
+    from corpuskit.engine import JobResult
+    from corpuskit.jobs import Entry, Outcome
+
+    def entry(**metrics):
+        return Entry("00000", "key", Outcome((), None, metrics))
+
+    entries = (
+        entry(counts={"charset b": 2, "charset a": 1}),
+        entry(verdicts=[{"id": "x"}]),
+        entry(counts={"charset b": 3}),
+    )
+    result = JobResult("ingest", {"documents": entries}, 3, 0)
+    assert list(result.counts.items()) == [("charset a", 1), ("charset b", 5)]
+    assert result.verdicts == [{"id": "x"}]

@@ -194,3 +194,23 @@ def test_importing_the_room_loads_no_format_library():
         "sys.exit(any(m in sys.modules for m in ('fastwarc', 'resiliparse', 'torch', 'pyarrow.parquet')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_counts_add_up_over_parts_and_interruptions(build, tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    records = [
+        build.response(build.page(i).encode("gb18030" if i % 3 else "utf-8"), "text/html") for i in range(60)
+    ]
+    (root / "a.warc").write_bytes(b"".join(records))
+
+    def run(directory, last_step):
+        options = ReadOptions(batch_rows=7)
+        (task,) = IngestJob((str(root),), (last_step,), options, part_bytes=1_000).plan("documents", {})
+        return task.function(task, workspace(directory, task))
+
+    whole = run(tmp_path / "whole", KillAt(-1))
+    assert whole.metrics == {"counts": {"charset gb18030": 40, "charset utf-8": 20}}
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", KillAt(5))
+    assert run(tmp_path / "killed", KillAt(-1)).metrics == whole.metrics
