@@ -1,13 +1,12 @@
-"""What kind of character each code point is, and how many of each kind a document holds.
+"""What kind of character each code point is, and what it can mean for its line.
 
-Every rule of this room counts characters, never bytes or words, and all counts of a batch come from
-one pass of `corpuskit.kernels.charstats` over its Arrow buffer.
+Every rule of this room counts characters, never bytes or words, and looks them up in the tables made
+here; the counting is done by `corpuskit.kernels.charstats` on the Arrow buffer.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from typing import NamedTuple
@@ -15,51 +14,79 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-SHORT_LINE_CHARACTERS = 10
-"""A line below this many visible characters is short: menus, tags and captions. CWT asks for ten
-characters a line on average; a Chinese clause has some eight."""
-
 TERMINAL = "。！？…；.!?;"
-"""Ends a sentence. A colon or comma does not; `…` and `；` do, which English lists leave out."""
+"""Ends a line of prose. A colon or comma does not; `…` and `；` do, which English lists leave out."""
 
-STOPS = "。！？…；!?"
-"""The terminal marks that stand nowhere but at the end of a sentence or clause."""
+FULL_STOPS = "。！？!?"
+"""The terminal marks that stand nowhere but at the end of a sentence."""
 
-CLOSING = "”’」』）)》】\"'〉﹂﹄"
+SENTENCE_MARKS = "。！？…；!?"
+"""What is counted as the end of a sentence or of a long clause. Statutes and enumerations end their
+items in ；, and the ASCII full stop is left out because it stands in numbers and addresses."""
+
+CLOSING = "”’」』)）》】\"'〉﹂﹄"
 """May follow a terminal mark and leave the line terminated: quoted speech ends in 。”"""
+
+BULLETS = "•●○◦‣⁃▪▫■□◆◇★☆►▶▷→※·・*-–✓✔➢➤"
+"""Begins a bulleted line. The dash — does not: translated dialogue begins with it."""
+
+KEYWORD_SEPARATORS = "|｜丨/、,，;；_-·"
+"""Stands between the words of a keyword list, as white space does."""
+
+READ_MORE_TAIL = ">»›〉》]】)）.…。→↓↑"
+"""May follow 更多 and the like at the end of a line."""
+
+DATE_JOINTS = "-/年月"
+"""Stands between the numbers of a date; a colon would take scores and ratios for dates."""
+
+FUNCTION_CHARACTERS = (
+    "的了是在和有不这就也之与为而以其于及对将被从到个们我你他她它都要会能可但如所或者并由当把给让还又很没着过吗呢吧"
+    "乃则若此未矣焉乎亦"
+    "這與為於對將從個們會並當給讓還沒著過嗎後則"
+)
+"""Characters that do the grammar of Chinese prose, modern and classical, Simplified and Traditional:
+pronouns, particles, prepositions, conjunctions, auxiliaries. They stand for FineWeb-2's stop words, whose
+Chinese list mixes scripts and holds the dates of Wikipedia (年, 月, 日)."""
 
 
 class CharacterClass(IntEnum):
-    """Mutually exclusive classes; every code point has one."""
+    """Mutually exclusive classes; every code point has one.
+
+    Whose Han they are, Simplified or Traditional, is for `corpuskit.clean.script_evidence` to tell.
+    """
 
     OTHER = 0
     SPACE = 1
     HAN = 2
-    SIMPLIFIED = 3
-    """Han used in Simplified text only."""
-    TRADITIONAL = 4
-    """Han used in Traditional text only."""
-    KANA = 5
-    HANGUL = 6
-    LATIN = 7
-    DIGIT = 8
-    PUNCTUATION = 9
-    SYMBOL = 10
-    LETTER = 11
+    KANA = 3
+    HANGUL = 4
+    LATIN = 5
+    DIGIT = 6
+    PUNCTUATION = 7
+    SYMBOL = 8
+    LETTER = 9
     """A letter of any other script."""
 
 
 class Tables(NamedTuple):
-    """`classes` and `flags`: uint8 arrays indexed by code point (see `kernels.charstats`)."""
+    """What is known of each code point.
+
+    Attributes
+    ----------
+    classes : uint8[0x110000]
+        `CharacterClass` of each code point.
+    properties : uint16[0x110000]
+        The same in the lowest four bits, and the flags of `corpuskit.kernels.charstats`.
+    """
 
     classes: np.ndarray
-    flags: np.ndarray
+    properties: np.ndarray
 
 
 @cache
 def tables() -> Tables:
-    """The lookup tables, built once a process (some 0.2 s, most of it for the script pair)."""
-    from corpuskit.kernels.charstats import CLOSING_FLAG, SPACE_FLAG, STOP_FLAG, TERMINAL_FLAG
+    """The lookup tables, built once a process (some 20 ms)."""
+    from corpuskit.kernels import charstats
 
     classes = np.zeros(0x110000, np.uint8)
     classes[:0x3400] = [_class_of(chr(code)) for code in range(0x3400)]
@@ -72,43 +99,24 @@ def tables() -> Tables:
     classes[0x1B000:0x1B170] = CharacterClass.KANA
     classes[0x20000:0x33480] = CharacterClass.HAN
     classes[0x2F800:0x2FA20] = CharacterClass.HAN
-    simplified, traditional = script_specific()
-    classes[[ord(c) for c in simplified]] = CharacterClass.SIMPLIFIED
-    classes[[ord(c) for c in traditional]] = CharacterClass.TRADITIONAL
-    flags = np.zeros(0x110000, np.uint8)
-    flags[classes == CharacterClass.SPACE] |= SPACE_FLAG
-    flags[[ord(c) for c in TERMINAL]] |= TERMINAL_FLAG
-    flags[[ord(c) for c in STOPS]] |= STOP_FLAG
-    flags[[ord(c) for c in CLOSING]] |= CLOSING_FLAG
-    return Tables(classes, flags)
-
-
-@cache
-def script_specific() -> tuple[str, str]:
-    """Han used in Simplified text only, and in Traditional text only.
-
-    A character is Traditional only where OpenCC's table changes it going to Simplified and GB 2312
-    does not hold it, Simplified only the other way round with Big5. The second half of each test
-    leaves out characters that both scripts use (后, 里, 干, 只).
-    """
-    from corpuskit.clean.variants import converter
-
-    han = "".join(map(chr, range(0x4E00, 0x9FA6)))
-    separated = "\n".join(han)  # one a line, so that no phrase is found across characters
-    to_traditional = converter("s2t").convert(separated).split("\n")
-    to_simplified = converter("t2s").convert(separated).split("\n")
-    simplified = (c for c, t in zip(han, to_traditional) if t != c and not _encodable(c, "big5"))
-    traditional = (c for c, s in zip(han, to_simplified) if s != c and not _encodable(c, "gb2312"))
-    first, second = set(simplified), set(traditional)
-    return "".join(sorted(first - second)), "".join(sorted(second - first))
-
-
-def _encodable(character: str, encoding: str) -> bool:
-    try:
-        character.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+    properties = classes.astype(np.uint16)
+    for flag, characters in (
+        (charstats.TERMINAL, TERMINAL),
+        (charstats.CLOSING, CLOSING),
+        (charstats.FULL_STOP, FULL_STOPS),
+        (charstats.SENTENCE_MARK, SENTENCE_MARKS),
+        (charstats.BULLET, BULLETS),
+        (charstats.DOT, "….。"),
+        (charstats.SEPARATOR, KEYWORD_SEPARATORS),
+        (charstats.TAIL, READ_MORE_TAIL),
+        (charstats.FUNCTION, FUNCTION_CHARACTERS),
+        (charstats.DATE_JOINT, DATE_JOINTS),
+    ):
+        properties[[ord(c) for c in characters]] |= flag
+    active = properties & ~np.uint16(charstats.CLASS_MASK | charstats.FUNCTION | charstats.SENTENCE_MARK)
+    plain = (active == 0) & (classes != CharacterClass.SPACE) & (classes != CharacterClass.DIGIT)
+    properties[plain & (np.arange(0x110000) > 0x7F)] |= charstats.PLAIN
+    return Tables(classes, properties)
 
 
 def _class_of(character: str) -> CharacterClass:
@@ -135,68 +143,6 @@ def _class_of(character: str) -> CharacterClass:
     if category[0] == "P":
         return CharacterClass.PUNCTUATION
     return CharacterClass.SYMBOL if category[0] == "S" else CharacterClass.OTHER
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts of each document of a batch: int64 arrays with one entry a document."""
-
-    classes: np.ndarray
-    lines: np.ndarray
-
-    def of(self, *kinds: CharacterClass) -> np.ndarray:
-        """Characters of these classes together."""
-        return self.classes[:, [int(kind) for kind in kinds]].sum(axis=1)
-
-    @property
-    def han(self) -> np.ndarray:
-        return self.of(CharacterClass.HAN, CharacterClass.SIMPLIFIED, CharacterClass.TRADITIONAL)
-
-    @property
-    def visible(self) -> np.ndarray:
-        """All characters but white space."""
-        return self.classes.sum(axis=1) - self.of(CharacterClass.SPACE)
-
-    def share(self, part: np.ndarray) -> np.ndarray:
-        """`part` per visible character; 0 for an empty document."""
-        return part / np.maximum(self.visible, 1)
-
-    @property
-    def num_lines(self) -> np.ndarray:
-        return self.lines[:, 0]
-
-    @property
-    def short_line_share(self) -> np.ndarray:
-        return self.lines[:, 1] / np.maximum(self.num_lines, 1)
-
-    @property
-    def terminated_line_share(self) -> np.ndarray:
-        return self.lines[:, 2] / np.maximum(self.num_lines, 1)
-
-    @property
-    def stops_per_1000(self) -> np.ndarray:
-        """Sentence-ending marks per 1,000 visible characters."""
-        return 1000 * self.lines[:, 3] / np.maximum(self.visible, 1)
-
-
-def count_characters(text: pa.Array, *, short_line: int = SHORT_LINE_CHARACTERS) -> Counts:
-    """Class and line counts of every document.
-
-    Parameters
-    ----------
-    text : pyarrow.Array
-        A string or large_string array without nulls.
-    short_line : int
-        A line with fewer visible characters is short.
-    """
-    from corpuskit.kernels.charstats import document_counts
-
-    data, offsets = utf8_buffers(text)
-    classes, flags = tables()
-    class_counts = np.zeros((len(text), len(CharacterClass)), np.int64)
-    line_counts = np.zeros((len(text), 4), np.int64)
-    document_counts(data, offsets, classes, flags, short_line, class_counts, line_counts)
-    return Counts(class_counts, line_counts)
 
 
 def utf8_buffers(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:

@@ -188,6 +188,10 @@ class QualityScore(Step):
             )
         require_shares(self, "min_score")
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.model,)
+
     def judge(self, batch: DocumentBatch) -> Judged:
         scores = QualityModel.load(self.model).scores(texts(batch))
         return Judged(batch, [at_least("quality_score", scores, self.min_score)])

@@ -1,62 +1,126 @@
 """All steps of the room as one, with presets.
 
 The steps run in a fixed order, each on what the ones before it kept. Every dropped document comes
-back with the row it came in as: text before normalisation, columns of the input.
+back with the row it came in as: text before normalisation, columns of the input. The statistics
+behind the rules on form are computed once a batch and shared by the steps that compare them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 
+from corpuskit.clean.classifier import QualityScore
+from corpuskit.clean.lines import BoilerplateLines
 from corpuskit.clean.normalize import Normalize
+from corpuskit.clean.perplexity import Perplexity
+from corpuskit.clean.pii import Pii, mask_texts
 from corpuskit.clean.quality import Quality
 from corpuskit.clean.repetition import Repetition
-from corpuskit.clean.script import Language, ToSimplified
+from corpuskit.clean.script import Language, ToSimplified, ToTraditional
 from corpuskit.clean.spam import Spam
-from corpuskit.clean.steps import Step, field_names, first_failures
-from corpuskit.documents import DocumentBatch, StepResult, document_batch, dropped_rows
+from corpuskit.clean.statistics import MeasuredStep, Statistics, measure
+from corpuskit.clean.steps import Relation, Step, Verdict, field_names, first_failures, texts
+from corpuskit.clean.urls import Urls
+from corpuskit.documents import DocumentBatch, StepResult, document_batch, dropped_rows, replace_text
 from corpuskit.errors import ConfigError
 
-_STEPS: dict[str, type[Step]] = {
-    "normalize": Normalize,
-    "language": Language,
-    "to_simplified": ToSimplified,
-    "quality": Quality,
-    "repetition": Repetition,
-    "spam": Spam,
-}
 
+class RuleVerdict(NamedTuple):
+    """One rule applied to one text.
 
-class Explanation(NamedTuple):
-    """One rule applied to one text: `verdict` is ``keep`` or ``drop``."""
+    Attributes
+    ----------
+    step : str
+        Field of the `Cleaner`, e.g. ``quality``.
+    rule : str
+        As dropped rows name it, e.g. ``clean/han_share``.
+    value, threshold : float
+    relation : {"at least", "at most"}
+        What the value must be to the threshold.
+    verdict : {"keep", "drop"}
+    """
 
+    step: str
     rule: str
     value: float
     threshold: float
+    relation: Relation
     verdict: str
+
+
+class Explanation(NamedTuple):
+    """What a cleaner makes of one text.
+
+    Attributes
+    ----------
+    rules : list of RuleVerdict
+        Every rule in the order in which it counts, whether or not an earlier one drops the text.
+    before, after : str
+        The text as it came in, and after the changes of all steps.
+    kept : bool
+        Whether no rule drops it.
+    """
+
+    rules: list[RuleVerdict]
+    before: str
+    after: str
+    kept: bool
+
+
+class StepRun(NamedTuple):
+    """What one step made of the documents that reached it.
+
+    Attributes
+    ----------
+    step : str
+        Field of the `Cleaner`.
+    rows : int64[num_documents]
+        Where the documents stood in the batch that the cleaner was given.
+    reached : DocumentBatch
+        The documents as they came to the step.
+    batch : DocumentBatch
+        The documents after the step's changes, those it drops included.
+    verdict : Verdict
+        The step's checks, and the first that each document fails.
+    """
+
+    step: str
+    rows: np.ndarray
+    reached: DocumentBatch
+    batch: DocumentBatch
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Cleaner:
-    """Normalise, filter by language, convert to Simplified, and drop what is not prose.
+    """Filter by address and language, normalise, convert to Simplified, drop what is not prose, mask.
 
-    A step that is None is left out. ``Cleaner(...)(batch)`` returns a `StepResult`; kept rows stay
-    in order, `dropped` is in input order and None where nothing was dropped.
+    A step that is None is left out; the fields stand in the order in which the steps run. Spam comes
+    before the rules on form, so that an advert is dropped as one and not for its lack of full stops.
+    ``Cleaner(...)(batch)`` returns a `StepResult`; kept rows stay in order, `dropped` is in input
+    order and None where nothing was dropped. What `pii` masks in kept text is masked in dropped text too.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
+    urls: Urls | None = None
     normalize: Normalize | None = None
     language: Language | None = None
     to_simplified: ToSimplified | None = None
+    to_traditional: ToTraditional | None = None
+    boilerplate_lines: BoilerplateLines | None = None
+    spam: Spam | None = None
     quality: Quality | None = None
     repetition: Repetition | None = None
-    spam: Spam | None = None
+    quality_score: QualityScore | None = None
+    perplexity: Perplexity | None = None
+    pii: Pii | None = None
 
     @classmethod
     def preset(cls, name: str, /, **overrides: Any) -> Cleaner:
@@ -77,6 +141,8 @@ class Cleaner:
         ConfigError
             For an unknown preset or override, naming the allowed ones.
         """
+        from corpuskit.clean.presets import PRESETS
+
         if name not in PRESETS:
             raise ConfigError(
                 f"unknown preset {name!r}", where="preset", hint="allowed: " + ", ".join(PRESETS)
@@ -85,15 +151,16 @@ class Cleaner:
 
     def with_changes(self, **overrides: Any) -> Cleaner:
         """A copy with steps or fields of steps changed; see `preset`."""
+        kinds = step_kinds()
         steps = {
-            key: _step(key, value, getattr(self, key)) for key, value in overrides.items() if key in _STEPS
+            key: _step(key, value, getattr(self, key)) for key, value in overrides.items() if key in kinds
         }
         cleaner = replace(self, **steps)  # type: ignore[arg-type]
         changes: dict[str, dict[str, Any]] = {}
         for key, value in overrides.items():
-            if key in _STEPS:
+            if key in kinds:
                 continue
-            home = next((name for name, kind in _STEPS.items() if key in field_names(kind)), None)
+            home = next((name for name, kind in kinds.items() if key in field_names(kind)), None)
             if home is None or getattr(cleaner, home) is None:
                 what = (
                     f"unknown option {key!r}" if home is None else f"{key!r} belongs to {home}, which is off"
@@ -106,57 +173,102 @@ class Cleaner:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps that are on, in the order they run."""
-        return tuple(step for name in _STEPS if (step := getattr(self, name)) is not None)
+        return tuple(step for _, step in self._named_steps())
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The user's files that the steps read: lists and models."""
+        return tuple(file for step in self.steps for file in step.files)
 
     def __call__(self, batch: DocumentBatch) -> StepResult:
+        return self.sum_up(batch, self.runs(batch))
+
+    def sum_up(self, batch: DocumentBatch, runs: Iterable[StepRun]) -> StepResult:
+        """The result for a batch from its `runs` (with `drop`), for those who want to see both."""
         current = batch
-        rows = np.arange(batch.num_rows)
         failures: dict[int, tuple[str, float, float]] = {}
-        for step in self.steps:
-            current, checks = step.judge(current)
-            verdict = first_failures(current.num_rows, checks)
+        for _, rows, _, current, verdict in runs:
             kept = verdict.kept
-            if kept.all():
-                continue
-            failed = np.flatnonzero(~kept)
-            failures.update(zip(rows[failed].tolist(), zip(*verdict.reasons(failed))))
-            current = current.filter(pa.array(kept))
-            rows = rows[kept]
+            if not kept.all():
+                failed = np.flatnonzero(~kept)
+                failures.update(zip(rows[failed].tolist(), zip(*verdict.reasons(failed))))
+                current = current.filter(pa.array(kept))
         if not failures:
             return StepResult(current, None)
         order = sorted(failures)
         reasons, values, thresholds = zip(*(failures[row] for row in order))
-        return StepResult(current, dropped_rows(batch.take(pa.array(order)), reasons, values, thresholds))
+        rejected = self.masked(batch.take(pa.array(order)))
+        return StepResult(current, dropped_rows(rejected, reasons, values, thresholds))
 
-    def explain(self, text: str) -> list[Explanation]:
-        """Every rule with its measured value for one text, whether or not an earlier one drops it."""
-        batch = document_batch(["text"], [text])
-        explanations = []
-        for step in self.steps:
-            batch, checks = step.judge(batch)
-            for check in checks:
-                verdict = "drop" if check.failed[0] else "keep"
-                explanations.append(
-                    Explanation(
-                        f"clean/{check.rule}", float(check.values[0]), float(check.threshold), verdict
-                    )
+    def masked(self, batch: DocumentBatch) -> DocumentBatch:
+        """`batch` with the personal data of its text masked as `pii` says; unchanged without it."""
+        if self.pii is None:
+            return batch
+        return replace_text(batch, mask_texts(batch.column("text"), self.pii))
+
+    def runs(self, batch: DocumentBatch, *, drop: bool = True) -> Iterator[StepRun]:
+        """Run the steps one by one: what `__call__` sums up and reports are made of.
+
+        Parameters
+        ----------
+        batch : DocumentBatch
+        drop : bool
+            Whether a step sees only what those before it kept.
+        """
+        rows = np.arange(batch.num_rows)
+        statistics: Statistics | None = None
+        for name, step in self._named_steps():
+            reached = batch
+            if isinstance(step, MeasuredStep):
+                if statistics is None:
+                    statistics = measure(texts(batch), self.spam.terms if self.spam else None)
+                checks = step.checks(statistics)
+            else:
+                batch, checks = step.judge(batch)
+                statistics = None
+            verdict = first_failures(batch.num_rows, checks)
+            yield StepRun(name, rows, reached, batch, verdict)
+            kept = verdict.kept
+            if drop and not kept.all():
+                batch = batch.filter(pa.array(kept))
+                rows = rows[kept]
+                statistics = statistics and statistics.filter(kept)
+
+    def explain(self, text: str, url: str | None = None) -> Explanation:
+        """Every rule with its measured value for one text, and the text before and after."""
+        batch = document_batch(["text"], [text], None if url is None else {"url": [url]})
+        rules = []
+        for run in self.runs(batch, drop=False):
+            batch = run.batch
+            for check in run.verdict.checks:
+                decision = "drop" if check.failed[0] else "keep"
+                value, threshold = float(check.values[0]), float(check.threshold)
+                rules.append(
+                    RuleVerdict(run.step, f"clean/{check.rule}", value, threshold, check.relation, decision)
                 )
-        return explanations
+        after = batch.column("text")[0].as_py()
+        return Explanation(rules, text, after, all(rule.verdict == "keep" for rule in rules))
+
+    def _named_steps(self) -> list[tuple[str, Step]]:
+        return [(name, step) for name in step_kinds() if (step := getattr(self, name)) is not None]
 
     def _options(self) -> list[str]:
-        fields = [
-            name for key in _STEPS if (step := getattr(self, key)) is not None for name in field_names(step)
-        ]
-        return [*_STEPS, *fields]
+        return [*step_kinds(), *(name for step in self.steps for name in field_names(step))]
+
+
+@cache
+def step_kinds() -> Mapping[str, type[Step]]:
+    """The steps by name, in the order they run, read off the fields of `Cleaner`."""
+    return {name: get_args(kind)[0] for name, kind in get_type_hints(Cleaner).items() if get_args(kind)[1:]}
 
 
 def _step(name: str, value: Any, current: Step | None) -> Step | None:
     """What an override of a whole step means."""
-    kind = _STEPS[name]
+    kind = step_kinds()[name]
     if value is None or value is False:
         return None
     if value is True:
-        return current or kind()
+        return current or _new_step(name, kind, {})
     if isinstance(value, kind):
         return value
     if isinstance(value, Mapping):
@@ -168,7 +280,7 @@ def _step(name: str, value: Any, current: Step | None) -> Step | None:
                 hint="allowed: " + ", ".join(field_names(kind)),
             )
         values = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-        return replace(current or kind(), **values)  # type: ignore[type-var]
+        return replace(current, **values) if current else _new_step(name, kind, values)  # type: ignore[type-var]
     raise ConfigError(
         f"{value!r} does not configure a step",
         where=name,
@@ -176,40 +288,14 @@ def _step(name: str, value: Any, current: Step | None) -> Step | None:
     )
 
 
-PRESETS: Mapping[str, Cleaner] = {
-    "zh-web": Cleaner(Normalize(), Language(), ToSimplified(), Quality(), Repetition(), Spam()),
-    "zh-web-strict": Cleaner(
-        Normalize(),
-        Language(),
-        ToSimplified(),
-        Quality(
-            min_characters=200,
-            min_han_share=0.5,
-            max_digit_share=0.2,
-            max_punctuation_share=0.25,
-            max_symbol_share=0.08,
-            min_stops_per_1000=5.0,
-            min_terminated_line_share=0.2,
-            max_short_line_share=0.5,
-        ),
-        Repetition(max_duplicate_line_share=0.15, max_top_ngram_share=0.15, max_duplicate_ngram_share=0.3),
-        Spam(
-            max_spam_terms_per_1000=4.0,
-            max_links_per_1000=6.0,
-            max_keyword_share=0.2,
-            max_stub_line_share=0.15,
-        ),
-    ),
-    "zh-books": Cleaner(
-        Normalize(),
-        Language(),
-        None,
-        Quality(max_characters=20_000_000, max_short_line_share=0.9, min_terminated_line_share=0.02),
-        Repetition(max_duplicate_line_share=0.4),
-        None,
-    ),
-    "none": Cleaner(),
-}
-"""The named configurations. On samples of laws, television news and scraped news
-``zh-web`` dropped 0.9 %, 2.5 % and 13 % (two thirds of the last for length), ``zh-web-strict`` 1.9 %, 2.5 %
-and 24 % (three quarters for length)."""
+def _new_step(name: str, kind: type[Step], values: Mapping[str, Any]) -> Step:
+    missing = [
+        field.name
+        for field in fields(kind)  # type: ignore[arg-type]
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in values
+    ]
+    if missing:
+        raise ConfigError(
+            f"{name} needs {missing[0]}", where=f"{name}.{missing[0]}", hint=f"{name}: {{{missing[0]}: …}}"
+        )
+    return kind(**values)

@@ -235,6 +235,10 @@ class Perplexity(Step):
                 where="max_perplexity",
             )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.model,)
+
     def judge(self, batch: DocumentBatch) -> Judged:
         model = PerplexityModel.load(self.model)
         values = model.perplexities(texts(batch))

@@ -1,57 +1,43 @@
-"""Which language and script a document is in, from its characters alone.
+"""The steps that judge documents by language and bring them to one script.
 
-No model and no download: kana tell Japanese, hangul Korean, and Simplified from Traditional is told
-by the characters that only one of them uses. That settles the question for Chinese crawls; telling
-French from German is not its business.
+How the language is told is in `corpuskit.clean.language`. Conversion is OpenCC's, and only of what the
+same test finds in the other script: converting Simplified text to Simplified once more changes
+characters that it shares with Traditional (乾隆 → 干隆).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from corpuskit.clean.characters import CharacterClass, Counts, count_characters
+from corpuskit.clean.language import (
+    CHINESE,
+    LABELS,
+    MIN_CANTONESE_SHARE,
+    MIN_LANGUAGE_SHARE,
+    MIN_SCRIPT_SHARE,
+    SCRIPTS,
+    cantonese_share,
+    chinese_share,
+    label_evidence,
+    script_of,
+    scripts,
+    simplified_share,
+)
+from corpuskit.clean.script_evidence import EvidenceCounts, count_evidence
 from corpuskit.clean.steps import Check, Judged, Step, texts
-from corpuskit.clean.variants import CONVERSIONS, converter
+from corpuskit.clean.variants import converter
 from corpuskit.documents import DocumentBatch, replace_text
 from corpuskit.errors import ConfigError
 
-LABELS = ("zh-Hans", "zh-Hant", "zh", "ja", "ko", "en", "other")
-"""``zh`` is Chinese without enough script-specific characters, or with both kinds mixed."""
+__all__ = ["LABELS", "Language", "ToSimplified", "ToTraditional", "script_of"]
 
-LATIN_LETTERS_PER_HAN = 4
-"""How many Latin letters weigh as much as one Chinese character. The Universal Declaration of Human
-Rights has 2,675 Han in Chinese and 8,675 letters in English, 3.2 to one; rounded up, so that the
-product names and units of technical Chinese do not tip the balance."""
-
-MIN_LANGUAGE_SHARE = 0.5
-"""A language has at least this share of the weighted letters."""
-
-MIN_KANA_SHARE = 0.1
-"""Kana among kana and Han from which a text is Japanese: the Universal Declaration has 0.52 in
-Japanese, and 999 of 1,000 scraped Chinese news items have less than 0.001."""
-
-MIN_HANGUL_SHARE = 0.3
-
-MIN_SCRIPT_SHARE = 0.8
-"""Share of one script among the script-specific characters from which the text is in that script.
-Quotations and names put a few of the other into most long texts."""
-
-MIN_SCRIPT_CHARACTERS = 2
-
-MIN_ENGLISH_SHARE = 0.1
-"""Share of function words among the words of English; the Universal Declaration has 0.36."""
-
-_WORD = re.compile("[A-Za-z\u00c0-\u024f]+")
-_ENGLISH = frozenset((
-    "the", "of", "and", "to", "in", "is", "that", "for", "it", "with", "as", "was", "on", "are", "be", "by",
-    "this", "have", "from", "or", "not", "at", "an",
-))  # fmt: skip
-_MAX_ENGLISH_SAMPLE = 20_000
+TO_SIMPLIFIED = ("t2s", "tw2s", "hk2s", "tw2sp")
+TO_TRADITIONAL = ("s2t", "s2tw", "s2hk", "s2twp")
 
 
 @dataclass(frozen=True)
@@ -64,13 +50,14 @@ class Language(Step):
     ----------
     languages : tuple of str
         What is kept, out of `LABELS`. A document in none of them is dropped as ``clean/language``
-        (value: share of Chinese), or as ``clean/script`` where it is Chinese in a script that is not
-        asked for (value: share of Simplified among script-specific characters).
+        (value: share of Chinese); where it is Chinese in a script that is not asked for, as
+        ``clean/script`` (value: share of Simplified among script-specific characters); where it is
+        Cantonese, which is not asked for, as ``clean/cantonese`` (value: share of Cantonese characters).
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    languages: tuple[str, ...] = ("zh-Hans", "zh-Hant", "zh")
+    languages: tuple[str, ...] = CHINESE
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.languages if name not in LABELS]
@@ -82,17 +69,17 @@ class Language(Step):
             )
 
     def judge(self, batch: DocumentBatch) -> Judged:
-        text = texts(batch)
-        counts = count_characters(text)
-        labels = label_scripts(text, counts)
-        allowed = np.array([label in self.languages for label in labels], bool)
-        chinese = np.array([label.startswith("zh") for label in labels], bool)
+        evidence = count_evidence(texts(batch))
+        labels = label_evidence(evidence)
+        allowed = _is_in(labels, self.languages)
+        asks_chinese = any(name in CHINESE for name in self.languages)
+        cantonese = _is_in(labels, ("yue",)) & asks_chinese
+        script = _is_in(labels, CHINESE) & ~cantonese & asks_chinese
         checks = [
-            Check("language", chinese_share(counts), MIN_LANGUAGE_SHARE, ~allowed & ~chinese),
-            Check("script", simplified_share(counts), MIN_SCRIPT_SHARE, ~allowed & chinese),
+            Check("language", chinese_share(evidence), MIN_LANGUAGE_SHARE, ~allowed & ~cantonese & ~script),
+            Check("script", simplified_share(evidence), MIN_SCRIPT_SHARE, ~allowed & script),
+            Check("cantonese", cantonese_share(evidence), MIN_CANTONESE_SHARE, ~allowed & cantonese),
         ]
-        if not any(name.startswith("zh") for name in self.languages):
-            checks = [Check("language", chinese_share(counts), MIN_LANGUAGE_SHARE, ~allowed)]
         return Judged(set_language(batch, labels), checks)
 
 
@@ -100,13 +87,15 @@ class Language(Step):
 class ToSimplified(Step):
     """Convert documents in Traditional Chinese to Simplified, with OpenCC; drops nothing.
 
+    Of documents with both scripts, the lines that have Traditional are converted. Cantonese in
+    Traditional characters is converted and stays Cantonese.
+
     Attributes
     ----------
-    conversion : str
-        The OpenCC configuration.
+    conversion : {"t2s", "tw2s", "hk2s", "tw2sp"}
+        The OpenCC configuration; ``tw2sp`` also replaces Taiwan's words by the mainland's.
     only_traditional : bool
-        Leave documents alone that are not recognised as Traditional: converting Simplified text
-        changes characters that it shares with Traditional (乾隆, 瞭望).
+        Leave Chinese documents alone that show neither script.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -115,86 +104,98 @@ class ToSimplified(Step):
     only_traditional: bool = True
 
     def __post_init__(self) -> None:
-        allowed = [name for name in CONVERSIONS if "2s" in name and not name.startswith("s2")]
-        if self.conversion not in allowed:
-            raise ConfigError(
-                f"unknown conversion {self.conversion!r}",
-                where="conversion",
-                hint="allowed: " + ", ".join(allowed),
-            )
+        _require_conversion(self.conversion, TO_SIMPLIFIED)
 
     def judge(self, batch: DocumentBatch) -> Judged:
-        text = texts(batch)
-        labels = label_scripts(text, count_characters(text))
-        chosen = [label == "zh-Hant" or (not self.only_traditional and label == "zh") for label in labels]
-        if not any(chosen):
-            return Judged(batch, [])
-        convert = converter(self.conversion).convert
-        converted = [convert(value) if yes else value for value, yes in zip(text.to_pylist(), chosen)]
-        changed = replace_text(batch, pa.array(converted, pa.large_string()))
-        if "language" in batch.schema.names:
-            previous = batch.column("language").to_pylist()
-            changed = set_language(changed, ["zh-Hans" if yes else was for was, yes in zip(previous, chosen)])
-        return Judged(changed, [])
+        return Judged(_convert(batch, self.conversion, "Hant", "zh-Hans", not self.only_traditional), [])
 
 
-def script_of(text: str) -> str:
-    """The label, out of `LABELS`, of one text."""
-    array = pa.array([text], pa.large_string())
-    return label_scripts(array, count_characters(array))[0]
+@dataclass(frozen=True)
+class ToTraditional(Step):
+    """Convert documents in Simplified Chinese to Traditional, with OpenCC; drops nothing.
+
+    The other direction of `ToSimplified`, by the same rules.
+
+    Attributes
+    ----------
+    conversion : {"s2t", "s2tw", "s2hk", "s2twp"}
+        The OpenCC configuration: OpenCC's own standard, Taiwan's, Hong Kong's, or Taiwan's with its
+        words.
+    only_simplified : bool
+        Leave Chinese documents alone that show neither script.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    conversion: Literal["s2t", "s2tw", "s2hk", "s2twp"] = "s2t"
+    only_simplified: bool = True
+
+    def __post_init__(self) -> None:
+        _require_conversion(self.conversion, TO_TRADITIONAL)
+
+    def judge(self, batch: DocumentBatch) -> Judged:
+        return Judged(_convert(batch, self.conversion, "Hans", "zh-Hant", not self.only_simplified), [])
 
 
-def label_scripts(text: pa.Array, counts: Counts) -> list[str]:
-    """The label, out of `LABELS`, of every document."""
-    weighted = _weighted_letters(counts)
-    han, kana = counts.han, counts.of(CharacterClass.KANA)
-    hangul = counts.of(CharacterClass.HANGUL)
-    latin = counts.of(CharacterClass.LATIN) / LATIN_LETTERS_PER_HAN
-    specific = counts.of(CharacterClass.SIMPLIFIED, CharacterClass.TRADITIONAL)
-    simplified = simplified_share(counts)
-
-    labels = np.full(len(text), "other", dtype="U8")
-    labels[latin >= MIN_LANGUAGE_SHARE * weighted] = "latin"
-    chinese = han >= MIN_LANGUAGE_SHARE * weighted
-    labels[chinese] = "zh"
-    decided = chinese & (specific >= MIN_SCRIPT_CHARACTERS)
-    labels[decided & (simplified >= MIN_SCRIPT_SHARE)] = "zh-Hans"
-    labels[decided & (simplified <= 1 - MIN_SCRIPT_SHARE)] = "zh-Hant"
-    japanese = (kana >= MIN_KANA_SHARE * (han + kana)) & (han + kana >= MIN_LANGUAGE_SHARE * weighted)
-    labels[japanese & (kana > 0)] = "ja"
-    labels[(hangul >= MIN_HANGUL_SHARE * weighted) & (hangul > 0)] = "ko"
-    labels[weighted == 0] = "other"
-    for row in np.flatnonzero(labels == "latin"):
-        labels[row] = "en" if _is_english(text[int(row)].as_py()) else "other"
-    return labels.tolist()
-
-
-def chinese_share(counts: Counts) -> np.ndarray:
-    """Share of Han among letters of all scripts, four Latin letters counting as one."""
-    return counts.han / np.maximum(_weighted_letters(counts), 1)
-
-
-def simplified_share(counts: Counts) -> np.ndarray:
-    """Share of Simplified-only among script-specific characters; 0.5 where there are none."""
-    simplified = counts.of(CharacterClass.SIMPLIFIED)
-    specific = simplified + counts.of(CharacterClass.TRADITIONAL)
-    return np.where(specific > 0, simplified / np.maximum(specific, 1), 0.5)
-
-
-def set_language(batch: DocumentBatch, labels: list[str] | list[str | None]) -> DocumentBatch:
+def set_language(batch: DocumentBatch, labels: pa.Array) -> DocumentBatch:
     """`batch` with its `language` column set, added at the end where it has none."""
-    array = pa.array(labels, pa.string())
+    labels = labels.cast(pa.string())
     index = batch.schema.get_field_index("language")
     if index >= 0:
-        return batch.set_column(index, "language", array)
-    return batch.append_column("language", array)
+        return batch.set_column(index, "language", labels)
+    return batch.append_column("language", labels)
 
 
-def _weighted_letters(counts: Counts) -> np.ndarray:
-    others = counts.of(CharacterClass.LATIN, CharacterClass.LETTER)
-    return counts.han + counts.of(CharacterClass.KANA, CharacterClass.HANGUL) + others / LATIN_LETTERS_PER_HAN
+def _convert(
+    batch: DocumentBatch, conversion: str, source: str, label: str, undecided: bool
+) -> DocumentBatch:
+    """`batch` with its Chinese documents in script `source` converted and labelled `label`."""
+    text = texts(batch)
+    evidence = count_evidence(text)
+    labels = label_evidence(evidence)
+    script = _chinese_scripts(evidence, labels)
+    chosen = (script == source) | (script == "mixed")
+    if undecided:
+        chosen |= _is_in(labels, ("zh",))
+    if not chosen.any():
+        return batch
+    convert = converter(conversion).convert
+    rows = np.flatnonzero(chosen)
+    converted = [
+        _convert_lines(value, convert, source) if kind == "mixed" else convert(value)
+        for value, kind in zip(text.take(pa.array(rows)).to_pylist(), script[rows])
+    ]
+    mask = pa.array(chosen)
+    changed = replace_text(batch, pc.replace_with_mask(text, mask, pa.array(converted, pa.large_string())))
+    if "language" in batch.schema.names:
+        relabelled = pa.array(chosen & ~_is_in(labels, ("yue",)))
+        changed = set_language(changed, pc.if_else(relabelled, label, batch.column("language")))
+    return changed
 
 
-def _is_english(text: str) -> bool:
-    words = _WORD.findall(text[:_MAX_ENGLISH_SAMPLE].lower())
-    return sum(word in _ENGLISH for word in words) >= MIN_ENGLISH_SHARE * len(words)
+def _convert_lines(text: str, convert: Any, source: str) -> str:
+    """Convert the lines in script `source`, or in both."""
+    lines = text.split("\n")
+    evidence = count_evidence(pa.array(lines, pa.large_string()))
+    script = np.array(SCRIPTS)[scripts(evidence)]
+    return "\n".join(
+        convert(line) if kind in (source, "mixed") else line for line, kind in zip(lines, script)
+    )
+
+
+def _chinese_scripts(evidence: EvidenceCounts, labels: pa.Array) -> np.ndarray:
+    """Name of the script of each document, "" for what is not Chinese or does not show it."""
+    return np.where(_is_in(labels, CHINESE), np.array(SCRIPTS)[scripts(evidence)], "")
+
+
+def _is_in(labels: pa.Array, names: tuple[str, ...]) -> np.ndarray:
+    return pc.is_in(labels, pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+
+
+def _require_conversion(conversion: str, allowed: tuple[str, ...]) -> None:
+    if conversion not in allowed:
+        raise ConfigError(
+            f"unknown conversion {conversion!r}",
+            where="conversion",
+            hint="allowed: " + ", ".join(allowed),
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,9 @@ import pyarrow.compute as pc
 
 from corpuskit.documents import DocumentBatch, StepResult, dropped_rows
 from corpuskit.errors import ConfigError
+
+Relation = Literal["at least", "at most"]
+"""Which side of its threshold a value must lie on to pass."""
 
 
 class Check(NamedTuple):
@@ -32,12 +35,15 @@ class Check(NamedTuple):
         The limit; documents exactly at it pass.
     failed : numpy.ndarray
         bool, whether each document misses the limit.
+    relation : {"at most", "at least"}
+        What the threshold is to the value of a document that passes; for reports.
     """
 
     rule: str
     values: np.ndarray
     threshold: float
     failed: np.ndarray
+    relation: Relation = "at most"
 
 
 class Judged(NamedTuple):
@@ -70,13 +76,13 @@ class Verdict(NamedTuple):
 def at_least(rule: str, values: np.ndarray, minimum: float) -> Check:
     """Documents with a value below `minimum` fail."""
     values = np.asarray(values, np.float64)
-    return Check(rule, values, minimum, values < minimum)
+    return Check(rule, values, minimum, values < minimum, "at least")
 
 
 def at_most(rule: str, values: np.ndarray, maximum: float) -> Check:
     """Documents with a value above `maximum` fail."""
     values = np.asarray(values, np.float64)
-    return Check(rule, values, maximum, values > maximum)
+    return Check(rule, values, maximum, values > maximum, "at most")
 
 
 def first_failures(num_rows: int, checks: Sequence[Check]) -> Verdict:
@@ -89,6 +95,11 @@ def first_failures(num_rows: int, checks: Sequence[Check]) -> Verdict:
 
 class Step:
     """Base of the room's steps: calling one judges a batch and splits it."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The user's files and directories that it reads; a run goes by their content, not only their names."""
+        return ()
 
     def judge(self, batch: DocumentBatch) -> Judged:
         """The batch after this step's changes, and this step's checks of it."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import corpuskit
-from corpuskit.cli import documents, models, road, tokens
+from corpuskit.cli import clean, documents, models, quality, road, tokens
 
 app = typer.Typer(
     name="corpuskit",
@@ -38,9 +38,10 @@ def _options(
 app.command("run")(road.run)
 app.command("demo")(road.demo)
 app.command("rescue")(road.rescue)
-app.command("clean")(documents.clean)
+app.command("clean")(clean.clean)
 app.command("dedup")(documents.dedup)
 app.command("train")(models.train)
 app.command("generate")(models.generate)
+app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")
 app.add_typer(tokens.vocab, name="vocab", help="Train, extend and inspect vocabularies.")
 app.add_typer(tokens.shards, name="shards", help="Write, inspect and verify token shards.")

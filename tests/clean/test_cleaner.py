@@ -114,11 +114,46 @@ def test_unknown_overrides_are_refused_with_the_allowed_names(overrides, where):
 
 
 def test_explain_lists_every_rule_with_its_value():
-    rows = Cleaner.preset("zh-web").explain("短文。")
-    assert ("clean/min_characters", 3.0, 50.0, "drop") in rows
-    assert {row.verdict for row in rows} == {"keep", "drop"}
-    assert len({row.rule for row in rows}) == len(rows) == 21
-    assert Cleaner.preset("none").explain("x") == []
+    cleaner = Cleaner.preset("zh-web")
+    rules, before, after, kept = cleaner.explain("短文Ａ。")
+    assert (before, after, kept) == ("短文Ａ。", "短文A。", False)
+    assert ("quality", "clean/min_characters", 4.0, 50.0, "at least", "drop") in rules
+    assert ("quality", "clean/digit_share", 0.0, 0.3, "at most", "keep") in rules
+    assert len({row.rule for row in rules}) == len(rules)
+    assert {row.step for row in rules} >= {"normalize", "language", "quality", "repetition", "spam"}
+    assert Cleaner.preset("none").explain("x") == ([], "x", "x", True)
+
+
+def test_explain_and_call_agree(prose):
+    cleaner = Cleaner.preset("zh-web")
+    for text in (prose, prose[:40], ENGLISH, prose * 3, ""):
+        explanation = cleaner.explain(text)
+        kept, dropped = cleaner(document_batch(["a"], [text]))
+        assert explanation.kept == (kept.num_rows == 1)
+        if dropped is not None:
+            first = next(row for row in explanation.rules if row.verdict == "drop")
+            assert dropped.column("reason").to_pylist() == [first.rule]
+            assert dropped.column("value").to_pylist() == [first.value]
+
+
+def test_runs_tell_what_reached_each_step(prose):
+    batch = document_batch(list("abcd"), [ENGLISH, prose, "短文。", prose * 2])
+    rows = {run.step: run.rows.tolist() for run in Cleaner.preset("zh-web").runs(batch)}
+    assert rows["normalize"] == [0, 1, 2, 3]
+    assert rows["spam"] == rows["quality"] == [1, 2, 3]
+    assert rows["repetition"] == [1, 3]
+    everything = {run.step: run.rows.tolist() for run in Cleaner.preset("zh-web").runs(batch, drop=False)}
+    assert everything["repetition"] == [0, 1, 2, 3]
+
+
+def test_shared_statistics_give_what_each_step_gives_alone(prose):
+    cleaner = Cleaner.preset("zh-web", min_spam_terms=1, spam_terms=["豆腐"])
+    batch = document_batch(list("abc"), [prose, prose * 2, prose[:80]])
+    for run in cleaner.runs(batch, drop=False):
+        alone = getattr(cleaner, run.step).judge(run.batch).checks
+        assert [c.rule for c in alone] == [c.rule for c in run.verdict.checks]
+        for together, single in zip(run.verdict.checks, alone):
+            assert together.values.tolist() == single.values.tolist()
 
 
 def test_a_cleaner_pickles_and_validates_strictly():
