@@ -102,7 +102,7 @@ def compare(
         )
     result = {"title": title, "unit": unit, "amount": amount, "machine": machine_line(), "rows": rows}
     _print(result)
-    _save(result)
+    save(result)
     return result
 
 
@@ -121,17 +121,25 @@ def version(package: str) -> str:
     return f"{package} {metadata.version(package)}"
 
 
+def own_environment(name: str, requirements: Sequence[str]) -> Path:
+    """The interpreter of a virtual environment with `requirements`, made on the first call."""
+    directory = HERE / ".venvs" / name
+    python = directory / "bin" / "python"
+    ready = directory / "requirements.txt"
+    if not ready.exists() or ready.read_text(encoding="utf-8").splitlines() != list(requirements):
+        venv.create(directory, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+        ready.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    return python
+
+
 def peer_in_own_environment(name: str, requirements: Sequence[str], script: Path, *args: str) -> Contender:
     """A contender in a virtual environment of its own, for peers whose pins conflict with ours.
 
     `script` prints one line when it has loaded its input, then for each line it reads does the
     work once and prints the seconds it took.
     """
-    directory = HERE / ".venvs" / name
-    python = directory / "bin" / "python"
-    if not python.exists():
-        venv.create(directory, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+    python = own_environment(name, requirements)
     process = subprocess.Popen(
         [str(python), str(script), *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -162,7 +170,8 @@ def _print(result: dict) -> None:
     sys.stdout.flush()
 
 
-def _save(result: dict) -> None:
+def save(result: dict) -> None:
+    """Write a result with a ``title`` as JSON to `RESULTS`."""
     RESULTS.mkdir(exist_ok=True)
     name = "".join(c if c.isalnum() else "-" for c in result["title"].lower()).strip("-")
     path = RESULTS / f"{name}.json"
