@@ -25,7 +25,7 @@ lint: .stamp-dev
 docs: .stamp-dev
 	$(BIN)/mkdocs build --strict --quiet
 
-bench: .stamp-dev
+bench: .stamp-bench
 	$(BIN)/python rust-free-benchmarks/run.py
 
 # The extras are installed under constraints.txt: the versions that the tests have passed with.
@@ -37,8 +37,12 @@ bench: .stamp-dev
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ .stamp-demo
 
+.stamp-bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@ .stamp-dev .stamp-demo
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .stamp-demo .stamp-dev site corpuskit-demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .stamp-demo .stamp-dev .stamp-bench site corpuskit-demo .mypy_cache .ruff_cache .pytest_cache

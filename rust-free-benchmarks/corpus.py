@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import zstandard
@@ -20,14 +21,22 @@ def texts(name: str = "news", max_characters: int = 4_000_000) -> list[str]:
     Without the corpora the demo's articles are repeated; ratios stay meaningful, as every
     contender reads the same.
     """
-    path = _SHARED / "text" / f"{name}.jsonl.zst"
-    if path.exists():
-        with path.open("rb") as raw:
-            stream = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
-            source = (json.loads(line)["text"] for line in stream)
-            return _take(source, max_characters)
+    if available():
+        return _take((record["text"] for record in records(name)), max_characters)
     demo = ["\n".join(article.paragraphs) for article in articles()]
     return _take((demo[i % len(demo)] for i in range(10**9)), max_characters)
+
+
+def available() -> bool:
+    """Whether the real corpora are there."""
+    return (_SHARED / "text").is_dir()
+
+
+def records(name: str) -> Iterator[dict]:
+    """The records of ``text/<name>.jsonl.zst``, all fields."""
+    with (_SHARED / "text" / f"{name}.jsonl.zst").open("rb") as raw:
+        for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8"):
+            yield json.loads(line)
 
 
 def cut(documents: list[str], characters: int) -> list[str]:

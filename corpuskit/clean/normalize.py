@@ -153,7 +153,7 @@ class Normalize(Step):
         text = texts(batch)
         changed, characters, damaged_share = normalize_batch(text, self)
         checks = [
-            Check("empty", characters.astype(np.float64), 1.0, characters < 1),
+            Check("empty", characters.astype(np.float64), 1.0, characters < 1, "at least"),
             at_most("damaged_share", damaged_share, self.max_damaged_share),
         ]
         return Judged(batch if changed is text else replace_text(batch, changed), checks)

@@ -76,8 +76,14 @@ class Language(Step):
         cantonese = _is_in(labels, ("yue",)) & asks_chinese
         script = _is_in(labels, CHINESE) & ~cantonese & asks_chinese
         checks = [
-            Check("language", chinese_share(evidence), MIN_LANGUAGE_SHARE, ~allowed & ~cantonese & ~script),
-            Check("script", simplified_share(evidence), MIN_SCRIPT_SHARE, ~allowed & script),
+            Check(
+                "language",
+                chinese_share(evidence),
+                MIN_LANGUAGE_SHARE,
+                ~allowed & ~cantonese & ~script,
+                "at least",
+            ),
+            Check("script", simplified_share(evidence), MIN_SCRIPT_SHARE, ~allowed & script, "at least"),
             Check("cantonese", cantonese_share(evidence), MIN_CANTONESE_SHARE, ~allowed & cantonese),
         ]
         return Judged(set_language(batch, labels), checks)

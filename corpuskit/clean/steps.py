@@ -98,7 +98,7 @@ class Step:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The user's files and directories that it reads; a run goes by their content, not only their names."""
+        """The user's files and directories that it reads; a run goes by their content, not by name."""
         return ()
 
     def judge(self, batch: DocumentBatch) -> Judged:

@@ -1,4 +1,4 @@
-"""`corpuskit clean` and `dedup`: one room at a time, documents in and documents out."""
+"""`corpuskit dedup`, and what commands of one room have in common: documents in, documents out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corpuskit.cli.road import DEFAULT_WORKERS, Limit, Workers
+from corpuskit.cli.road import DEFAULT_WORKERS, Workers
 
 if TYPE_CHECKING:
     from corpuskit.documents import Tally
@@ -16,22 +16,6 @@ if TYPE_CHECKING:
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, directories or globs.")]
 OutputDirectory = Annotated[Path, typer.Option("--output", "-o", help="Output directory.")]
-
-
-def clean(
-    inputs: Inputs,
-    output: OutputDirectory,
-    preset: Annotated[str, typer.Option(help="zh-web, zh-web-strict, zh-books or none.")] = "zh-web",
-    workers: Workers = DEFAULT_WORKERS,
-    limit: Limit = None,
-) -> None:
-    """Read any supported input, clean it, and write documents as Arrow files."""
-    from corpuskit.clean import Cleaner
-    from corpuskit.ingest import IngestJob
-
-    job = IngestJob(inputs=tuple(inputs), steps=(Cleaner.preset(preset),), limit=limit)
-    result = _run("clean", job, output, workers)
-    _report(result.tally, result, output)
 
 
 def dedup(
@@ -45,7 +29,7 @@ def dedup(
     from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
     from corpuskit.ingest import IngestJob
 
-    result = _run("read", IngestJob(inputs=tuple(inputs)), output, workers)
+    result = run_with_progress("read", IngestJob(inputs=tuple(inputs)), output, workers)
     tally = result.tally
     for wanted, name, deduplicator in (
         (exact, "exact", ExactDeduplicator()),
@@ -53,12 +37,13 @@ def dedup(
     ):
         if wanted:
             documents = tuple(part.as_slice() for part in result.outputs("kept"))
-            result = _run(f"dedup-{name}", deduplicator.job(documents), output, workers)
+            result = run_with_progress(f"dedup-{name}", deduplicator.job(documents), output, workers)
             tally = replace(tally + result.tally, documents_in=tally.documents_in, kept=result.tally.kept)
-    _report(tally, result, output)
+    print_accounts(tally, result, output)
 
 
-def _run(name: str, job: Any, output: Path, workers: int) -> JobResult:
+def run_with_progress(name: str, job: Any, output: Path, workers: int) -> JobResult:
+    """Run a job below `output`, showing its progress under `name`."""
     import time
 
     from rich.console import Console
@@ -79,11 +64,13 @@ def _run(name: str, job: Any, output: Path, workers: int) -> JobResult:
     return result
 
 
-def _report(tally: Tally, result: JobResult, output: Path) -> None:
+def print_accounts(tally: Tally, result: JobResult, output: Path) -> None:
+    """What was dropped and why, what was kept, and where it lies."""
     for kind, reasons in (("dropped", tally.dropped), ("quarantined", tally.quarantined)):
-        for reason, count in reasons.items():
+        for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             print(f"{kind} {count:,}: {reason}")
     print(f"kept {tally.kept:,} of {tally.documents_in:,}")
-    for part in result.outputs("kept"):
-        print(part.path)
+    directories = sorted({Path(part.path).parent for part in result.outputs("kept")})
+    for directory in directories:
+        print(f"{directory}/*.arrow")
     print(f"dropped rows and quarantine lie beside them, below {output}")

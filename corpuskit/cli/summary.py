@@ -10,12 +10,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from corpuskit.pipeline.report import FILE_NAME, Report
+from corpuskit.pipeline.run import CLEANING_PAGE
 
 
 def print_summary(report: Report, console: Console, next_steps: Sequence[str]) -> None:
     """Print the end of a run."""
     console.print()
     console.print(_funnel(report))
+    for line in _pages(report):
+        console.print(line, highlight=False)
     if report.vocabularies:
         console.print(_vocabularies(report.vocabularies))
     if report.shards is not None:
@@ -36,6 +39,19 @@ def print_summary(report: Report, console: Console, next_steps: Sequence[str]) -
     console.print("\n[bold]next[/]")
     for step in next_steps:
         console.print(f"  {escape(step)}", highlight=False, soft_wrap=True)
+
+
+def _pages(report: Report) -> list[str]:
+    """What happened to web pages besides: text repaired, processes that had to be ended."""
+    lines = []
+    for stage in report.stages:
+        for name, count in stage.metrics.get("counts", {}).items():
+            if name.startswith("mojibake "):
+                lines.append(f"[bold]mojibake[/]  {escape(name.removeprefix('mojibake '))}: {count:,}")
+        verdicts = stage.metrics.get("verdicts", ())
+        if verdicts:
+            lines.append(f"[bold]pages[/]  {len(verdicts):,} ended their process and are in quarantine")
+    return lines
 
 
 def _funnel(report: Report) -> Table:
@@ -73,7 +89,11 @@ def _model_line(model: Mapping) -> str:
 
 def _places(report: Report) -> list[tuple[str, str]]:
     output = short_path(report.output)
-    places = [("report", f"{output}/{FILE_NAME}"), ("dropped rows", f"{output}/work/*/*/dropped")]
+    places = [
+        ("report", f"{output}/{FILE_NAME}"),
+        ("cleaning", f"{output}/{CLEANING_PAGE}"),
+        ("dropped rows", f"{output}/work/*/*/dropped"),
+    ]
     if report.vocabularies:
         places.append(("vocabularies", f"{output}/vocabularies"))
     if report.shards is not None:

@@ -12,11 +12,12 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 import pydantic
 
-from corpuskit.clean import Cleaner
+from corpuskit.clean import BoilerplateRemover, Cleaner
+from corpuskit.clean.cleaner import step_kinds
 from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
 from corpuskit.documents import DroppedText
 from corpuskit.errors import ConfigError, CorpuskitError, InputError
@@ -110,6 +111,8 @@ class Recipe(_Section):
     input : InputSection
     clean : dict
         ``preset`` and any of the Cleaner's parameters.
+    boilerplate : BoilerplateRemover or None
+        Removal of lines that a site or the corpus repeats; off by default.
     deduplicate : DeduplicateSection or None
     vocabularies : tuple of VocabularySpec
     shards : ShardsSection or None
@@ -123,6 +126,7 @@ class Recipe(_Section):
     output: str = "out"
     input: InputSection
     clean: dict[str, Any] = {"preset": "zh-web"}
+    boilerplate: BoilerplateRemover | None = None
     deduplicate: DeduplicateSection | None = DeduplicateSection()
     vocabularies: tuple[VocabularySpec, ...] = ()
     shards: ShardsSection | None = None
@@ -190,6 +194,30 @@ def parse_train_config(overrides: Sequence[str]) -> TrainConfig:
         raise _config_error(error, "--set", ("train",)) from error
 
 
+def parse_cleaner(preset: str, overrides: Sequence[str] = ()) -> Cleaner:
+    """A `Cleaner` from ``step.field=value`` strings, as a recipe's clean section.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown preset, step or field, or an impossible value.
+    """
+    settings: dict = {}
+    try:
+        for override in overrides:
+            _apply_override(settings, override)
+        _check_field_types(settings)
+        return Cleaner.preset(preset, **settings)
+    except ConfigError as error:
+        option = (
+            "--preset"
+            if error.where == "preset"
+            else f"--set {(error.where or '').removeprefix('--set')}".strip()
+        )
+        hint = error.hint or "for example: --set quality.min_characters=100"
+        raise ConfigError(error.what, where=option, hint=hint) from error
+
+
 def dump_recipe(recipe: Recipe) -> dict:
     """The recipe with every default filled in, as plain data."""
     return recipe.model_dump(mode="json")
@@ -217,6 +245,29 @@ def _apply_override(data: dict, override: str) -> None:
         elif isinstance(section, dict) and section.get(index) is None:
             section[index] = {}
         section = section[index]
+
+
+def _check_field_types(settings: Mapping[str, Any]) -> None:
+    """Refuse values that are not of a field's type; unknown steps and fields are left to the cleaner."""
+    kinds = step_kinds()
+    hints = {name: get_type_hints(kind) for name, kind in kinds.items()}
+    named: list[tuple[str, Any, Any]] = [
+        (f"{step}.{key}", hints[step].get(key), value)
+        for step, fields in settings.items()
+        if step in kinds and isinstance(fields, Mapping)
+        for key, value in fields.items()
+    ]
+    flat = {key: hint for step in reversed(list(kinds)) for key, hint in hints[step].items()}
+    named += [(key, flat.get(key), value) for key, value in settings.items() if key not in kinds]
+    for where, hint, value in named:
+        if hint is None:
+            continue
+        try:
+            pydantic.TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+        except pydantic.ValidationError as error:
+            message = error.errors()[0]["msg"]
+            name = str(hint).removeprefix("<class '").removesuffix("'>")
+            raise ConfigError(f"{message}, not {value!r}", where=where, hint=f"its type is {name}") from error
 
 
 def _check_references(recipe: Recipe, where: str) -> None:

@@ -21,8 +21,12 @@ from corpuskit.pipeline.run import WORK
 
 
 def dropped_files(output_dir: str | Path) -> list[Path]:
-    """The dropped-row files that the ledger of a run names, in order."""
-    work = Path(output_dir) / WORK
+    """The dropped-row files that the ledger of a run names, in order.
+
+    `output_dir` is that of `corpuskit run`, or of `corpuskit clean`, which has no ``work`` in it.
+    """
+    output = Path(output_dir)
+    work = output / WORK if (output / WORK).is_dir() else output
     files = []
     for entry in sorted((work / "ledger").glob("*/*/*.json")):
         if entry.name.endswith(".parts.json"):

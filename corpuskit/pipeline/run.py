@@ -4,6 +4,7 @@ The output directory::
 
     report.json           what happened
     recipe.json           the recipe with every default filled in
+    cleaning.html         what cleaning kept and dropped, with a histogram for every rule
     work/                 documents between phases, dropped rows, quarantine, the ledger
     vocabularies/<name>/  tokenizer artifacts
     shards/               the token dataset
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corpuskit.clean.examples import SurveyOptions
 from corpuskit.documents import Tally
 from corpuskit.engine import Engine, JobResult, Local, Observer, PendingShards, ShardOf, hold
 from corpuskit.engine import run as run_job
@@ -27,11 +29,13 @@ from corpuskit.files import checksum, require_free_space, write_json
 from corpuskit.ingest import IngestJob, expand_inputs
 from corpuskit.jobs import Job, Slice
 from corpuskit.parts import read_documents
+from corpuskit.pipeline.cleaning_report import make_report
 from corpuskit.pipeline.recipe import Recipe, dump_recipe
 from corpuskit.pipeline.report import Report, StageReport
 from corpuskit.vocab import Tokenizer, VocabularyJob, unpack_artifact
 
 WORK = "work"
+CLEANING_PAGE = "cleaning.html"
 
 # Bytes of documents between phases, dropped rows and shards for each byte of decompressed input:
 # 1.6 on laws + news, rounded up.
@@ -41,7 +45,9 @@ _ADAM_CHECKPOINT_BYTES_PER_PARAMETER = 12  # float32 weights and two moments
 
 
 # What the shards depend on; kept in dataset.json as their provenance.
-_SHARD_SECTIONS = ("input", "clean", "deduplicate", "vocabularies", "shards", "seed", "dropped_text")
+_SHARD_SECTIONS = (
+    *("input", "clean", "boilerplate", "deduplicate", "vocabularies", "shards", "seed", "dropped_text"),
+)
 
 
 class RunObserver(Observer):
@@ -68,6 +74,7 @@ def ingest_job(recipe: Recipe) -> IngestJob:
         part_bytes=recipe.input.part_bytes,
         dropped_text=recipe.dropped_text,
         limit=recipe.input.limit,
+        survey=SurveyOptions(),
     )
 
 
@@ -159,6 +166,10 @@ class _Run:
     def _documents(self) -> list[Slice]:
         """Ingest, clean and deduplicate; the document parts that remain."""
         result = self._job("clean", ingest_job(self.recipe))
+        if self.leads:
+            inputs = self.recipe.input
+            page = make_report("cleaning", inputs.paths, self.recipe.cleaner(), result, inputs.rescued)
+            page.save(self.output / CLEANING_PAGE)
         documents, kept = _kept(result), result.tally.kept
         rescued = [_rescued_slice(path) for path in self.recipe.input.rescued]
         documents += rescued
@@ -166,6 +177,11 @@ class _Run:
         kept += self.report.rescued
         if kept == 0:
             raise _nothing_left(result.tally, self.output)
+        if self.recipe.boilerplate is not None:
+            lines = self.recipe.boilerplate.job(tuple(documents), dropped_text=self.recipe.dropped_text)
+            result = self._job("boilerplate", lines)
+            _check_handover(result, kept)
+            documents, kept = _kept(result), result.tally.kept
         section = self.recipe.deduplicate
         if section is not None:
             for name, deduplicator in (("exact", section.exact), ("near", section.near)):
@@ -195,6 +211,8 @@ class _Run:
             for key, value in entry.outcome.metrics.items()
             if len(entries) == 1
         }
+        metrics |= {"counts": result.counts} if result.counts else {}
+        metrics |= {"verdicts": result.verdicts} if result.verdicts else {}
         self._stage(
             StageReport(
                 name, tally, time.monotonic() - started, result.tasks_run, result.tasks_skipped, metrics

@@ -238,7 +238,7 @@ def _four_grams(text: str) -> Counter:
     return Counter(text[i : i + 4] for i in range(len(text) - 3))
 
 
-def test_f1_on_hand_marked_pages_is_at_least_095(shared_data):
+def test_f1_on_hand_marked_pages_is_at_least_0955(shared_data):
     scores = []
     for path in sorted((shared_data / "html" / "gold").glob("*.html")):
         got = _four_grams(extract(decode(path.read_bytes()).text).text)
@@ -246,7 +246,8 @@ def test_f1_on_hand_marked_pages_is_at_least_095(shared_data):
         common = sum((got & gold).values())
         scores.append(2 * common / (sum(got.values()) + sum(gold.values())))
     assert len(scores) == 24
-    assert sum(scores) / len(scores) >= 0.95
+    assert sum(scores) / len(scores) >= 0.955
+    assert min(scores) >= 0.5
 
 
 def test_every_real_page_gives_chinese_text(shared_data):

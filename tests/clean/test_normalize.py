@@ -117,7 +117,12 @@ OPTIONS = [
     ),
     ({"white_space": "collapse"}, "甲\u3000 乙 \r\n 丙", "甲 乙\n丙", "甲 乙\n丙"),
     ({"white_space": "collapse"}, "甲 \t 乙\t\n\t丙", "甲\t乙\n丙", "甲\t乙\n丙"),
-    ({"white_space": "collapse"}, "甲\n    乙\n x\n\u00a0 \u3000y  z", "甲\n乙\nx\n   y z", "甲\n    if x:\n\ty"),
+    (
+        {"white_space": "collapse"},
+        "甲\n    乙\n x\n\u00a0 \u3000y  z",
+        "甲\n乙\nx\n   y z",
+        "甲\n    if x:\n\ty",
+    ),
     ({"white_space": "lines"}, "甲  乙\r\n丙\u2028丁", "甲  乙\n丙\n丁", "　　甲  乙\n\n\n丙"),
     ({"max_blank_lines": 1, "white_space": "collapse"}, "甲\n\n\n\n乙", "甲\n\n乙", "甲\n\n乙"),
     ({"unescape_newlines": True}, r"第一段。\n第二段", "第一段。\n第二段", r"放在\new 目录"),

@@ -261,7 +261,7 @@ def test_the_command_line_reference_describes_every_option(command):
 
 def recipe_sections() -> dict[str, object]:
     """Heading in the reference to the class that validates the section."""
-    from corpuskit.clean import Language, Normalize, Quality, Repetition, Spam, ToSimplified
+    from corpuskit import clean
     from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
     from corpuskit.ingest import ReadOptions
     from corpuskit.models import ModelConfig
@@ -273,12 +273,19 @@ def recipe_sections() -> dict[str, object]:
         "The whole file": recipe.Recipe,
         "input": recipe.InputSection,
         "input.options": ReadOptions,
-        "clean.normalize": Normalize,
-        "clean.language": Language,
-        "clean.to_simplified": ToSimplified,
-        "clean.quality": Quality,
-        "clean.repetition": Repetition,
-        "clean.spam": Spam,
+        "clean.urls": clean.Urls,
+        "clean.normalize": clean.Normalize,
+        "clean.language": clean.Language,
+        "clean.to_simplified": clean.ToSimplified,
+        "clean.to_traditional": clean.ToTraditional,
+        "clean.boilerplate_lines": clean.BoilerplateLines,
+        "clean.spam": clean.Spam,
+        "clean.quality": clean.Quality,
+        "clean.repetition": clean.Repetition,
+        "clean.quality_score": clean.QualityScore,
+        "clean.perplexity": clean.Perplexity,
+        "clean.pii": clean.Pii,
+        "boilerplate": clean.BoilerplateRemover,
         "deduplicate": recipe.DeduplicateSection,
         "deduplicate.exact": ExactDeduplicator,
         "deduplicate.near": MinHashDeduplicator,
