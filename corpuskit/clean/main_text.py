@@ -13,13 +13,14 @@ account unless they hold most of the page's prose, and all are counted again whe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from enum import IntEnum
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from corpuskit.clean.markup import COMMENTS, GUTTER, UNLIKELY, PageLines, tables
+from corpuskit.clean.markup import COMMENTS, GUTTER, UNLIKELY, PageLines, tables, tag_is
 from corpuskit.kernels import html_layout as columns
 
 PROSE_CHARACTERS = 12
@@ -102,6 +103,7 @@ _COMMENTS = re.compile(
     ".{0,40}(?:已有|的)\\s?\\d+\\s?[条件个]评论|我来说两句.{0,12}|有话要说)\\W*$"
 )
 _SEPARATORS = re.compile("\\W+")
+_SENTENCE = re.compile("，.*[。！？!?][”’」』）)]*$")
 
 
 class _Line(NamedTuple):
@@ -114,10 +116,12 @@ class _Line(NamedTuple):
 
 
 def visible_text(page: PageLines) -> str:
-    """All lines that are not mostly links."""
+    """All lines that are not mostly links, or all lines where every one is; rows of tables joined."""
     kinds = _kinds(page.lines)
-    ranges = page.lines[kinds != Kind.LINKS, :2].tolist()
-    return "\n".join(page.text[start:stop].decode() for start, stop in ranges)
+    rows = np.flatnonzero(kinds != Kind.LINKS)
+    if not len(rows):
+        rows = np.arange(len(kinds))
+    return _join(page, [_line(page, page.lines, kinds, row) for row in rows.tolist()])
 
 
 def main_text(page: PageLines, title: str | None = None, use_hints: bool = True) -> str:
@@ -155,23 +159,24 @@ def main_text(page: PageLines, title: str | None = None, use_hints: bool = True)
     # Of equal ones the innermost: later rows lie deeper.
     best = num_blocks - 1 - int(np.argmax(balance[::-1]))
     kept, in_data = keep_below(parents, best, prose, links, other, is_data)
-    inside = []
-    for row in np.flatnonzero(kept[homes] & ~is_links).tolist():
-        text = texts.get(row)
-        if text is None:
-            text = _text(page, lines, row)
-        inside.append(
-            _Line(
-                text,
-                int(characters[row]),
-                int(plain[row]),
-                int(lines[row, columns.FLAGS]),
-                int(homes[row]),
-                Kind(kinds[row]),
-            )
-        )
-    chosen = _without_edges(_before_the_tail(inside), in_data, title)
-    return _join(page, [line for line in chosen if line.kind != Kind.BOILERPLATE])
+    # A link is content where it is a cell of a table of data.
+    in_cell = (lines[:, columns.FLAGS] & columns.IN_CELL) != 0
+    shown = kept[homes] & (~is_links | (in_data[homes] & in_cell))
+    inside = [_line(page, lines, kinds, row, texts.get(row)) for row in np.flatnonzero(shown).tolist()]
+    chosen = _without_edges(page, _before_the_tail(inside), in_data, title)
+    return _join(page, _without_boilerplate(chosen))
+
+
+def _line(page: PageLines, lines: np.ndarray, kinds: np.ndarray, row: int, text: str | None = None) -> _Line:
+    characters = int(lines[row, columns.CHARACTERS])
+    return _Line(
+        _text(page, lines, row) if text is None else text,
+        characters,
+        characters - int(lines[row, columns.LINK_CHARACTERS]),
+        int(lines[row, columns.FLAGS]),
+        int(lines[row, columns.HOME]),
+        Kind(kinds[row]),
+    )
 
 
 def _text(page: PageLines, lines: np.ndarray, row: int) -> str:
@@ -238,8 +243,14 @@ def _before_the_tail(lines: list[_Line]) -> list[_Line]:
     return lines
 
 
-def _without_edges(lines: list[_Line], in_data: np.ndarray, title: str | None) -> list[_Line]:
-    """Cut to the part from the first to the last prose, with short lines beside it in the same elements."""
+def _without_edges(
+    page: PageLines, lines: list[_Line], in_data: np.ndarray, title: str | None
+) -> list[_Line]:
+    """Cut to the part from the first to the last prose, with the short lines that stand beside it.
+
+    Beside it is what lies in the same element, or where that is a paragraph, in the element around it:
+    dialogue, signatures, verse, the list or table that an article ends with.
+    """
     headline = _SEPARATORS.sub("", title or "")
     for index, line in enumerate(lines):
         # A long headline looks like prose; the text begins behind it.
@@ -256,12 +267,38 @@ def _without_edges(lines: list[_Line], in_data: np.ndarray, title: str | None) -
     if not body:
         return []
     first, last = body[0], body[-1]
-    homes = {lines[first].block, lines[last].block}
-    while first > 0 and lines[first - 1].block in homes and lines[first - 1].kind == Kind.SHORT:
+    parents = page.blocks[:, columns.PARENT].tolist()
+    lines_of_block = Counter(line.block for line in lines)
+    homes = set()
+    for line in (lines[first], lines[last]):
+        is_paragraph = lines_of_block[line.block] == 1 or tag_is(page, line.block, "p")
+        homes.add(parents[line.block] if is_paragraph and line.block else line.block)
+
+    def is_beside(line: _Line) -> bool:
+        block = line.block
+        while block > 0 and block not in homes:
+            block = parents[block]
+        return block in homes
+
+    while first > 0 and lines[first - 1].kind == Kind.SHORT and is_beside(lines[first - 1]):
         first -= 1
-    while last + 1 < len(lines) and lines[last + 1].block in homes:
+    end_block = lines[last].block
+    while last + 1 < len(lines) and (
+        lines[last + 1].block == end_block
+        or (lines[last + 1].kind == Kind.SHORT and is_beside(lines[last + 1]))
+    ):
         last += 1
     return _without_bylines(lines[first : last + 1])
+
+
+def _without_boilerplate(lines: list[_Line]) -> list[_Line]:
+    """Leave off labels and notices, but not sentences with prose behind them that only sound like one."""
+    last = max((i for i, line in enumerate(lines) if line.kind == Kind.PROSE), default=-1)
+    return [
+        line
+        for i, line in enumerate(lines)
+        if line.kind != Kind.BOILERPLATE or (i < last and _SENTENCE.search(line.text))
+    ]
 
 
 def _without_bylines(lines: list[_Line]) -> list[_Line]:

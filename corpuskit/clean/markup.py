@@ -177,6 +177,7 @@ def _kinds() -> dict[str, int]:
     add(_RAW, k.RAW)
     add(_VOID, k.VOID)
     add(_MARKED, k.MARK)
+    add("title textarea iframe xmp noembed noframes", k.LENIENT)
     add("br", k.BREAK)
     add("a", k.LINK)
     add("p", k.PARAGRAPH)

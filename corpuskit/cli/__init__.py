@@ -12,6 +12,7 @@ import tempfile
 import traceback
 import warnings
 from pathlib import Path
+from typing import Any
 
 from corpuskit.errors import CorpuskitError
 
@@ -24,7 +25,10 @@ def main() -> None:
 
     warnings.showwarning = _print_note
     try:
-        app()
+        code = app(standalone_mode=False, prog_name="corpuskit")
+        if code == INTERRUPTED:  # typer turns the signal into an exit code
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except CorpuskitError as error:
         from corpuskit.engine import PendingShards
 
@@ -37,6 +41,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except Exception as error:
+        if hasattr(error, "format_message"):  # typer's own errors: unknown options, wrong types
+            _print_usage_error(error)
+            sys.exit(USER_ERROR)
         with tempfile.NamedTemporaryFile(
             "w", prefix="corpuskit-", suffix=".log", delete=False, encoding="utf-8"
         ) as log:
@@ -44,6 +51,19 @@ def main() -> None:
         print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"  this is a bug in corpuskit; the traceback is in {Path(log.name)}", file=sys.stderr)
         sys.exit(INTERNAL_ERROR)
+
+
+def _print_usage_error(error: Any) -> None:
+    """An error in the command itself; a command without any arguments shows its help."""
+    message = error.format_message()
+    if message.startswith("Usage:"):
+        print(message)
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "corpuskit"
+    print_error(
+        CorpuskitError(message.rstrip(".").replace("\n", " "), where=command, hint=f"see: {command} --help")
+    )
 
 
 def _print_note(message: Warning | str, *_: object, **__: object) -> None:

@@ -36,6 +36,7 @@ from corpuskit.kernels.html_layout import (
     INLINE,
     ITEM,
     ITEMS,
+    LENIENT,
     LINE_COLUMNS,
     LINK,
     LINK_CHARACTERS,
@@ -70,6 +71,7 @@ from corpuskit.kernels.html_layout import (
     TABULAR,
     TAG,
     TERM,
+    UNCLOSED,
     VOID,
 )
 from corpuskit.kernels.html_syntax import (
@@ -471,13 +473,23 @@ def scan(
 
         if kind & BLOCK:
             _close(stack, blocks, state, _kept_by_start(stack, state[OPEN], kind))
+        raw_stop = position
+        if kind & RAW:
+            if kind & LENIENT and state[UNCLOSED]:
+                continue
+            raw_stop = raw_end(data, position, tag_names[tag])
+            if kind & LENIENT and raw_stop == data.size:
+                # A title that is never closed would swallow the page. Looked for once, or time were
+                # quadratic.
+                state[UNCLOSED] = 1
+                continue
         if kind & MARK and state[NUM_MARKS] < marks.shape[0]:
             marks[state[NUM_MARKS], 0] = tag
             marks[state[NUM_MARKS], 1] = begin
-            marks[state[NUM_MARKS], 2] = raw_end(data, position, tag_names[tag]) if kind & RAW else position
+            marks[state[NUM_MARKS], 2] = raw_stop
             state[NUM_MARKS] += 1
         if kind & RAW:
-            position = raw_end(data, position, tag_names[tag])
+            position = raw_stop
             continue
         if kind & LINK and has_target:
             state[IN_LINK] = 1

@@ -135,6 +135,54 @@ def test_words_of_a_tail_inside_prose_do_not_end_the_article(part):
     assert len(extract(build(body)).text.split("\n")) == 5
 
 
+DIALOGUE = ["“喂？”", *PARAGRAPHS, "“你是谁？”", "“是我。”", "门关上了。"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "".join(f"<p>{x}</p>" for x in DIALOGUE),
+        "<br>".join(DIALOGUE),
+        "".join(f"<div>{x}</div>" for x in DIALOGUE),
+    ],
+    ids=["p", "br", "div"],
+)
+def test_short_lines_at_the_edges_of_an_article_stay(body):
+    assert extract(build(body)).text.split("\n") == DIALOGUE
+
+
+def test_the_list_and_the_table_that_an_article_ends_with_stay():
+    items = "".join(f"<li>第{i}步：磨豆子</li>" for i in range(4))
+    rows = "".join(f"<tr><td><a href=/{i}>盐</a></td><td>适量</td></tr>" for i in range(3))
+    body = "".join(f"<p>{p}</p>" for p in PARAGRAPHS)
+    text = extract(build(f"{body}<ol>{items}</ol>")).text
+    assert text.endswith("第2步：磨豆子\n第3步：磨豆子")
+    assert extract(build(f"{body}<table>{rows}</table>")).text.startswith(PARAGRAPHS[0])
+    assert extract(
+        f"<body><h1>配料</h1><table>{rows.replace('<a', '<b').replace('</a', '</b')}</table>"
+    ).text == ("配料\n盐\t适量\n盐\t适量\n盐\t适量")
+
+
+def test_a_sentence_that_sounds_like_a_notice_stays_inside_the_article():
+    sentence = "未经父母允许，他就一个人去了河边，结果掉进水里了。"
+    body = "".join(f"<p>{p}</p>" for p in [PARAGRAPHS[0], sentence, *PARAGRAPHS[1:]])
+    assert sentence in extract(build(body)).text
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<a href=/>首页<div>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + "</div>",
+        "<title>没有关上的标题<body>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS),
+        "<textarea>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS),
+    ],
+    ids=["link", "title", "textarea"],
+)
+def test_an_element_that_is_never_closed_does_not_swallow_the_page(html):
+    text = extract(html).text
+    assert all(paragraph in text for paragraph in PARAGRAPHS)
+
+
 def test_class_names_are_not_believed_against_most_of_the_prose():
     body = "<div class='tags share nav'>" + "".join(f"<p>{p}</p>" for p in PARAGRAPHS) + "</div>"
     assert extract(build(body)).text.split("\n") == PARAGRAPHS
