@@ -26,7 +26,6 @@ from corpuskit.dedup import MinHashDeduplicator
 from corpuskit.parts import read_documents
 
 CORES = (0, 1)
-PHASES = ("signatures", "candidates", "pairs", "verify", "clusters", "compare", "apply")
 
 
 def clusters(files: list[str], count: int) -> np.ndarray:
@@ -84,7 +83,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--directory", type=Path, default=RESULTS / "dedup-scale")
     arguments = parser.parse_args(sys.argv[1:] if Path(sys.argv[0]).name == Path(__file__).name else [])
-    print(f"\nNear-duplicates from file to file\n{machine_line()}, cores {CORES}, {arguments.workers} workers")
+    print(
+        f"\nNear-duplicates from file to file\n{machine_line()}, cores {CORES}, {arguments.workers} workers"
+    )
     rows = []
     for count in sorted(arguments.documents):
         row = measure(count, arguments.workers, arguments.directory)
@@ -108,13 +109,12 @@ def _print(row: dict) -> None:
         f"promised by the bands {row['promised']:.4f}; {row['missed_above_0.95']} missed above 0.95; "
         f"kept {row['kept']:,}"
     )
-    for phase in PHASES:
-        times = row["phases"].get(phase)
-        if times:
-            share = times["cpu_s"] / max(1e-9, sum(p["cpu_s"] for p in row["phases"].values()))
-            print(
-                f"  {phase:<11} {times['wall_s']:>7.1f} s wall {times['cpu_s']:>7.1f} s processor {share:>5.0%}"
-            )
+    total = max(1e-9, sum(times["cpu_s"] for times in row["phases"].values()))
+    for phase, times in row["phases"].items():
+        print(
+            f"  {phase:<11} {times['wall_s']:>7.1f} s wall {times['cpu_s']:>7.1f} s processor "
+            f"{times['cpu_s'] / total:>5.0%}"
+        )
     sys.stdout.flush()
 
 

@@ -2,10 +2,10 @@
 
 Every contender starts from the same Python strings in memory (ours from the Arrow array a reader
 would hand it) and makes 5-character shingles itself, 112 slots, one thread. datatrove runs twice, in an
-environment of its own: with its hash and arithmetic on these shingles, and as it comes, with 5 words of jieba.
+environment of its own: with its hash and arithmetic on these shingles, and as it comes, with 5 words.
 
-The bars: on 1,000 characters at least 60 Mchar/s, 30 times rensa, 100 times datasketch and datatrove's signature
-stage; on 100 characters 15 times rensa.
+The bars: on 1,000 characters at least 60 Mchar/s, 30 times rensa, 100 times datasketch and datatrove's
+signature stage; on 100 characters 15 times rensa.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ def substrings() -> None:
             rows.append(row)
             print(
                 f"  {workers} workers: {row['mb_per_cpu_s']:.1f} MB a second of processor time, "
-                f"{done.wall_s:.1f} s, {done.peak_rss_bytes / 1e9:.2f} GB, {row['characters_removed']:,} removed"
+                f"{done.wall_s:.1f} s, {done.peak_rss_bytes / 1e9:.2f} GB, "
+                f"{row['characters_removed']:,} characters removed"
             )
     save({"title": "Repeated passages", "machine": machine_line(), "rows": rows})
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from corpus import texts
+from corpus import available, texts
 from pyarrow import ipc
 
 from corpuskit.dedup import jaccard
@@ -50,8 +50,12 @@ class KnownPairs:
 
 @cache
 def pool() -> np.ndarray:
-    """The characters of all corpora one after the other (uint16; the few beyond the BMP left out)."""
-    whole = "".join(text for name in ("laws", "news", "broadcast") for text in texts(name, 40_000_000))
+    """The characters of all corpora one after the other (uint16; the few beyond the BMP left out);
+    the demo's articles where there are none."""
+    if available():
+        whole = "".join(text for name in ("laws", "news", "broadcast") for text in texts(name, 40_000_000))
+    else:
+        whole = "".join(dict.fromkeys(texts("demo", 1_000_000)))
     codes = np.frombuffer(whole.encode("utf-32-le", "replace"), np.uint32)
     return codes[codes < 65536].astype(np.uint16)
 

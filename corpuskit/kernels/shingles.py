@@ -157,6 +157,51 @@ def read_block(data, position, stop, ignored, n, state, codes, mixed, sums):
 
 
 @kernel
+def _add(table, size, value):
+    """Put a hash into a growing set: the set, its size, whether it was new."""
+    if not insert(table, value):
+        return table, size, False
+    size += 1
+    if 2 * size > table.size:
+        larger = np.zeros(4 * table.size, np.uint64)
+        for other in table:
+            if other != np.uint64(0):
+                insert(larger, other)
+        table = larger
+    return table, size, True
+
+
+@kernel
+def _empty_set(length):
+    """A set with room for a Chinese text of so many bytes, up to some 30,000 shingles; then it grows."""
+    room = 256
+    while room < 2 * length // 3 and room < 1 << 16:
+        room *= 2
+    return np.zeros(room, np.uint64)
+
+
+@kernel
+def _shingles_of(data, begin, stop, ignored, n, others):
+    """The set of a text's shingle hashes, its size, and how many of them are in `others`."""
+    table = _empty_set(stop - begin)
+    size = common = 0
+    state = np.empty(2, np.int64)
+    codes = np.empty(ROOM, np.int32)
+    mixed = np.empty(ROOM, np.uint64)
+    sums = np.empty(ROOM, np.uint64)
+    start(state)
+    position = begin
+    while position < stop:
+        position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
+        for i in range(filled):
+            value = finish(sums[i])
+            table, size, is_new = _add(table, size, value)
+            if is_new:
+                common += contains(others, value)
+    return table, size, common
+
+
+@kernel
 def distinct_shingles(data, begin, stop, ignored, n):
     """The set of a text's shingle hashes.
 
@@ -169,25 +214,7 @@ def distinct_shingles(data, begin, stop, ignored, n):
     size : int64
         Distinct shingles in it.
     """
-    table = np.zeros(256, np.uint64)
-    size = 0
-    state = np.empty(2, np.int64)
-    codes = np.empty(ROOM, np.int32)
-    mixed = np.empty(ROOM, np.uint64)
-    sums = np.empty(ROOM, np.uint64)
-    start(state)
-    position = begin
-    while position < stop:
-        position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
-        for i in range(filled):
-            if insert(table, finish(sums[i])):
-                size += 1
-                if 2 * size > table.size:
-                    larger = np.zeros(4 * table.size, np.uint64)
-                    for value in table:
-                        if value != np.uint64(0):
-                            insert(larger, value)
-                    table = larger
+    table, size, _ = _shingles_of(data, begin, stop, ignored, n, np.zeros(1, np.uint64))
     return table, size
 
 
@@ -230,10 +257,6 @@ def jaccard_pairs(data, offsets, left, right, ignored, n, out):
             table, size = distinct_shingles(data, offsets[text], offsets[text + 1], ignored, n)
             last = text
         other = right[pair]
-        other_table, other_size = distinct_shingles(data, offsets[other], offsets[other + 1], ignored, n)
-        common = 0
-        for value in other_table:
-            if value != np.uint64(0) and contains(table, value):
-                common += 1
+        _, other_size, common = _shingles_of(data, offsets[other], offsets[other + 1], ignored, n, table)
         union = size + other_size - common
         out[pair] = common / union if union else 0.0
