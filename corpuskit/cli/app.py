@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import corpuskit
-from corpuskit.cli import clean, documents, models, quality, road, tokens
+from corpuskit.cli import clean, dedup_more, documents, models, quality, road, tokens
 
 app = typer.Typer(
     name="corpuskit",
@@ -40,6 +40,8 @@ app.command("demo")(road.demo)
 app.command("rescue")(road.rescue)
 app.command("clean")(clean.clean)
 app.command("dedup")(documents.dedup)
+app.command("dedup-substrings")(dedup_more.dedup_substrings)
+app.command("decontaminate")(dedup_more.decontaminate)
 app.command("train")(models.train)
 app.command("generate")(models.generate)
 app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,23 +25,27 @@ def dedup(
     output: OutputDirectory,
     exact: Annotated[bool, typer.Option(help="Remove exact duplicates first.")] = True,
     near: Annotated[bool, typer.Option(help="Remove near-duplicates (MinHash).")] = True,
+    index: Annotated[
+        Path | None, typer.Option(help="Index of earlier crawls: compare with it, and add this one.")
+    ] = None,
     workers: Workers = DEFAULT_WORKERS,
 ) -> None:
     """Remove exact and near-duplicate documents."""
     from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
     from corpuskit.ingest import IngestJob
 
-    result = run_with_progress("read", IngestJob(inputs=tuple(inputs)), output, workers)
+    result = ingested = run_with_progress("read", IngestJob(inputs=tuple(inputs)), output, workers)
     tally = result.tally
-    for wanted, name, deduplicator in (
-        (exact, "exact", ExactDeduplicator()),
-        (near, "near", MinHashDeduplicator()),
+    against = None if index is None else str(index)
+    for wanted, name, job_for in (
+        (exact, "exact", ExactDeduplicator().job),
+        (near, "near", partial(MinHashDeduplicator().job, index=against)),
     ):
         if wanted:
             documents = tuple(part.as_slice() for part in result.outputs("kept"))
-            result = run_with_progress(f"dedup-{name}", deduplicator.job(documents), output, workers)
+            result = run_with_progress(f"dedup-{name}", job_for(documents), output, workers)
             tally = replace(tally + result.tally, documents_in=tally.documents_in, kept=result.tally.kept)
-    print_accounts(tally, result, output)
+    print_accounts(tally, result, output, ingested.counts)
 
 
 def run_with_progress(name: str, job: Any, output: Path, workers: int) -> JobResult:
@@ -64,12 +70,22 @@ def run_with_progress(name: str, job: Any, output: Path, workers: int) -> JobRes
     return result
 
 
-def print_accounts(tally: Tally, result: JobResult, output: Path) -> None:
-    """What was dropped and why, what was kept, and where it lies."""
+def print_accounts(
+    tally: Tally, result: JobResult, output: Path, counts: Mapping[str, int] | None = None
+) -> None:
+    """What was dropped and why, what was kept, and where it lies.
+
+    `counts` are of the job that read the pages, where that is not `result`.
+    """
+    from corpuskit.cli.summary import cut_bodies
+
     for kind, reasons in (("dropped", tally.dropped), ("quarantined", tally.quarantined)):
         for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             print(f"{kind} {count:,}: {reason}")
     print(f"kept {tally.kept:,} of {tally.documents_in:,}")
+    cut = (result.counts if counts is None else counts).get("body cut", 0)
+    if cut:
+        print(f"note: {cut_bodies(cut)}")
     directories = sorted({Path(part.path).parent for part in result.outputs("kept")})
     for directory in directories:
         print(f"{directory}/*.arrow")

@@ -48,10 +48,19 @@ def _pages(report: Report) -> list[str]:
         for name, count in stage.metrics.get("counts", {}).items():
             if name.startswith("mojibake "):
                 lines.append(f"[bold]mojibake[/]  {escape(name.removeprefix('mojibake '))}: {count:,}")
+            elif name == "body cut":
+                lines.append(f"[bold]pages[/]  {cut_bodies(count)}")
         verdicts = stage.metrics.get("verdicts", ())
         if verdicts:
             lines.append(f"[bold]pages[/]  {len(verdicts):,} ended their process and are in quarantine")
     return lines
+
+
+def cut_bodies(count: int) -> str:
+    """What is said of pages whose body came without its end."""
+    if count == 1:
+        return "1 body was cut short and is kept as far as it goes"
+    return f"{count:,} bodies were cut short and are kept as far as they go"
 
 
 def _funnel(report: Report) -> Table:

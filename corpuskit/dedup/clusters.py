@@ -1,37 +1,27 @@
-"""From equal keys to clusters, and which document of a cluster stays.
+"""From equal keys to clusters, and what is removed from each.
 
 Documents that share a band hash lie in one bucket. A bucket of m documents yields edges from its
 first document to each other one and between neighbours: at most 2m - 3, never m². "First" is by an
 intrinsic priority (not the place in the input), so the edges, and with them the clusters, do not
 depend on the order of the input files. Above `max_bucket` documents only the star is kept: giant
 buckets are boilerplate or copies, and their centre is as good a witness as any neighbour.
+
+Documents of an index are old: they come first in every bucket and cluster, whatever the keep rule, and
+are never removed, because what was published stays published. A bucket yields the edges that it would
+yield if old and new were one corpus in this order, except those between two old documents.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-from corpuskit.errors import ConfigError
+from corpuskit.dedup.keep import Keep, keep_order
 from corpuskit.kernels import unionfind
-
-Keep = Literal["longest", "newest", "first"]
-"""Which document of a cluster stays; ties go to the smallest id.
-
-``longest``: most characters. ``newest``: largest `date` as text (ISO dates sort so), documents
-without one last. ``first``: first in the order of the inputs.
-"""
-
-_KEEP_ORDER: dict[str, list[tuple[str, str]]] = {
-    "longest": [("characters", "descending")],
-    "newest": [("date", "descending")],
-    "first": [("ordinal", "ascending")],
-}
 
 DECISIONS = pa.schema(
     [
@@ -49,39 +39,6 @@ DECISIONS = pa.schema(
 `similarity` is null until it has been measured; `direct` tells whether the document itself was
 found to be a duplicate of the one kept, not only through others.
 """
-
-
-def check_keep(keep: str) -> None:
-    """Raise `ConfigError` unless `keep` is one of `Keep`."""
-    if keep not in get_args(Keep):
-        raise ConfigError(f"{keep!r} is not one of {', '.join(get_args(Keep))}", where="keep")
-
-
-def document_columns(ordinal: np.ndarray, batch: pa.RecordBatch, characters: np.ndarray) -> pa.Table:
-    """What the keep rule needs to know of each document of a batch."""
-    if "date" in batch.schema.names:
-        date = batch.column("date").cast(pa.string())
-    else:
-        date = pa.nulls(batch.num_rows, pa.string())
-    columns = [pa.array(ordinal), batch.column("id"), pa.array(characters), date]
-    return pa.Table.from_arrays(columns, ["ordinal", "id", "characters", "date"])
-
-
-def priorities(documents: pa.Table, keep: Keep) -> np.ndarray:
-    """An intrinsic order for the documents of a bucket (uint64, smaller first).
-
-    Close to the keep rule, so that most removed documents meet the one that stays directly.
-    """
-    if keep == "first":
-        return documents.column("ordinal").to_numpy()
-    ids = documents.column("id").cast(pa.binary()).to_pylist()
-    hashed = np.array([xxhash.xxh3_64_intdigest(i) for i in ids], np.uint64)
-    if keep == "newest":
-        return hashed
-    limit = (1 << 32) - 1
-    characters = np.minimum(documents.column("characters").to_numpy(), limit)
-    shorter = (limit - characters).astype(np.uint64) << np.uint64(32)
-    return shorter | (hashed >> np.uint64(32))
 
 
 @dataclass(frozen=True)
@@ -112,7 +69,7 @@ class Pairs(NamedTuple):
 
 
 def candidate_pairs(
-    hashes: np.ndarray, priority: np.ndarray, ordinal: np.ndarray, max_bucket: int
+    hashes: np.ndarray, priority: np.ndarray, ordinal: np.ndarray, max_bucket: int, new_from: int = 0
 ) -> tuple[Pairs, BucketCounts]:
     """Edges between the documents that share a key.
 
@@ -122,13 +79,20 @@ def candidate_pairs(
         One row per document of one partition.
     max_bucket : int
         Larger buckets yield only their star.
+    new_from : int
+        Documents with a smaller ordinal are old.
 
     Returns
     -------
     Pairs
-        The document with the smaller priority on the left.
+        The document with the smaller priority on the left (an old one before a new one).
     BucketCounts
+        Of the buckets with a new document.
     """
+    new = ordinal >= np.uint64(new_from)
+    if not new.all():
+        met = np.isin(hashes, hashes[new])
+        hashes, priority, ordinal, new = hashes[met], priority[met], ordinal[met], new[met]
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     same = ordered[1:] == ordered[:-1]
@@ -138,15 +102,15 @@ def candidate_pairs(
     rows = order[shared]
     if not len(rows):
         return Pairs(ordinal[:0], ordinal[:0]), BucketCounts()
-    rows = rows[np.lexsort((ordinal[rows], priority[rows], hashes[rows]))]
+    rows = rows[np.lexsort((ordinal[rows], priority[rows], new[rows], hashes[rows]))]
     keys, documents = hashes[rows], ordinal[rows]
     starts = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
     sizes = np.diff(np.append(starts, len(rows)))
     first = np.repeat(starts, sizes)
     size_of = np.repeat(sizes, sizes)
     position = np.arange(len(rows)) - first
-    star = position >= 1
-    neighbours = (position >= 2) & (size_of <= max_bucket)
+    star = (position >= 1) & new[rows]
+    neighbours = (position >= 2) & (size_of <= max_bucket) & new[rows]
     left = np.concatenate((documents[first[star]], documents[np.flatnonzero(neighbours) - 1]))
     right = np.concatenate((documents[star], documents[neighbours]))
     giant = sizes > max_bucket
@@ -190,7 +154,7 @@ def components(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     return nodes, parents
 
 
-def decide(groups: np.ndarray, documents: pa.Table, keep: Keep) -> pa.Table:
+def decide(groups: np.ndarray, documents: pa.Table, keep: Keep, new_from: int = 0) -> pa.Table:
     """Which documents go, given the group (cluster) of each.
 
     Parameters
@@ -200,21 +164,25 @@ def decide(groups: np.ndarray, documents: pa.Table, keep: Keep) -> pa.Table:
     documents : pyarrow.Table
         As `document_columns` makes it, one row per group entry.
     keep : Keep
+    new_from : int
+        Documents with a smaller ordinal are old: one of them stays before any new one.
 
     Returns
     -------
     pyarrow.Table
         `DECISIONS` rows with `similarity` null and `direct` false.
     """
-    table = documents.append_column("group", pa.array(groups))
-    keys = [("group", "ascending"), *_KEEP_ORDER[keep], ("id", "ascending"), ("ordinal", "ascending")]
-    order = pc.sort_indices(table, sort_keys=list(dict(keys).items()))
+    new = documents.column("ordinal").to_numpy() >= np.uint64(new_from)
+    table = documents.append_column("group", pa.array(groups)).append_column("new", pa.array(new))
+    keys = [("group", "ascending"), ("new", "ascending"), *keep_order(keep)]
+    order = pc.sort_indices(table, sort_keys=keys)
     table = table.take(order)
+    new = new[order.to_numpy()]
     group = table.column("group").to_numpy()
     starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1]))) if len(group) else group
     sizes = np.diff(np.append(starts, len(group)))
     kept = np.repeat(starts, sizes)
-    removed = np.flatnonzero(np.arange(len(group)) != kept)
+    removed = np.flatnonzero((np.arange(len(group)) != kept) & new)
     ordinal, ids = table.column("ordinal"), table.column("id")
     kept_rows = pa.array(kept[removed])
     decisions = pa.Table.from_arrays(

@@ -22,8 +22,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from corpuskit.dedup.apply import ApplyConfig, Deduplicated, plan_apply, split
-from corpuskit.dedup.clusters import Keep, check_keep, decide, document_columns
+from corpuskit.dedup.apply import ApplyConfig, Decided, Deduplicated, plan_apply, split
+from corpuskit.dedup.clusters import decide
+from corpuskit.dedup.keep import (
+    QUALITY_COLUMN,
+    Keep,
+    check_keep,
+    document_columns,
+    has_quality,
+    require_quality,
+)
 from corpuskit.dedup.partitions import (
     ordinals,
     partition_of,
@@ -53,8 +61,12 @@ class ExactDeduplicator:
         Unicode normalisation before hashing; the documents themselves are not changed.
     ignore : {"nothing", "space", "space-punctuation"}
         Characters that do not count.
-    keep : {"longest", "newest", "first"}
+    keep : {"longest", "newest", "best-quality", "first"}
         Which document stays (``longest`` counts all characters); ties go to the smallest id.
+    quality_column : str
+        The numeric column that ``best-quality`` compares.
+    cluster_columns : bool
+        Give kept documents the columns `cluster_id` and `cluster_size`; removed ones always have them.
     partitions : int
         A `decide` task holds the ids and hashes (about 120 bytes each) of one in `partitions`
         documents.
@@ -63,6 +75,8 @@ class ExactDeduplicator:
     unicode_form: Literal["NFC", "NFKC"] | None = "NFC"
     ignore: Ignore = "space"
     keep: Keep = "longest"
+    quality_column: str = QUALITY_COLUMN
+    cluster_columns: bool = False
     partitions: int = 4
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -111,8 +125,10 @@ class ExactDeduplicator:
         if not held:
             return Deduplicated([], [])
         keys = [_keys_of(self, part, 0, batch) for part, batch in enumerate(held)]
-        decided = _decide(self, pa.concat_tables(keys))
-        config = ApplyConfig(REASON, 1.0, 1)
+        table = pa.concat_tables(keys)
+        require_quality(self.keep, self.quality_column, table.num_rows, has_quality(table))
+        decided = Decided.of(_decide(self, table))
+        config = ApplyConfig(REASON, 1.0, 1, cluster_columns=self.cluster_columns)
         results = [
             split(batch, ordinals(part, 0, batch.num_rows), decided, config)
             for part, batch in enumerate(held)
@@ -143,10 +159,16 @@ class ExactJob:
         if phase == "hashes":
             return [Task(i, hashes_task, (piece,), config) for i, piece in enumerate(self.inputs)]
         if phase == "decide":
+            metrics = [entry.outcome.metrics for entry in done["hashes"]]
+            documents = sum(m["documents"] for m in metrics)
+            found = any(m["with_quality"] for m in metrics)
+            require_quality(config.keep, config.quality_column, documents, found)
             keys = tuple(output.as_slice() for output in outputs_of(done["hashes"], "hashes"))
             return [Task(i, decide_task, keys, config) for i in range(config.partitions)]
         decisions = outputs_of(done["decide"], "decisions")
-        apply_config = ApplyConfig(REASON, 1.0, len(decisions), self.dropped_text, self.part_bytes)
+        apply_config = ApplyConfig(
+            REASON, 1.0, len(decisions), self.dropped_text, self.part_bytes, config.cluster_columns
+        )
         return plan_apply(self.inputs, decisions, (), apply_config)
 
 
@@ -162,7 +184,7 @@ def hashes_task(task: Task, workspace: Workspace) -> Outcome:
     partition = partition_of(table.column("high").to_numpy(), config.partitions)
     partitions = [table.filter(pa.array(partition == p)) for p in range(config.partitions)]
     output = publish_partitions(workspace, "hashes", partitions, config.tag)
-    return Outcome((output,), metrics={"documents": first_row})
+    return Outcome((output,), metrics={"documents": first_row, "with_quality": has_quality(table)})
 
 
 def decide_task(task: Task, workspace: Workspace) -> Outcome:
@@ -176,7 +198,8 @@ def _keys_of(config: ExactDeduplicator, part: int, first_row: int, batch: Docume
     """A row per document: what the keep rule needs, and both halves of the hash."""
     texts = batch.column("text")
     high, low = config.hashes(texts)
-    table = document_columns(ordinals(part, first_row, batch.num_rows), batch, character_counts(texts))
+    numbers = ordinals(part, first_row, batch.num_rows)
+    table = document_columns(numbers, batch, character_counts(texts), config.quality_column)
     return table.append_column("high", pa.array(high)).append_column("low", pa.array(low))
 
 

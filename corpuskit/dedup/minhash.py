@@ -1,10 +1,11 @@
 """Near-duplicate documents by signatures, band hashes and clusters.
 
 Phases of the job: `signatures` (a task per document part), `candidates` (a task per band and
-partition: equal band hashes become pairs), `pairs` (every pair once, cut into chunks), `verify`
-(exact Jaccard similarity of the pairs), `clusters` (connected components, keep rule), `compare`
-(similarity of each removed document with the one kept, where `verify` has not measured it) and
-`apply`. Only band hashes are stored: 112 bytes a document at 14 bands, not the signature.
+partition: equal band hashes become pairs), `pairs` (every pair once, cut into chunks), `texts` (what
+each chunk needs of each document part), `verify` (exact Jaccard similarity of the pairs), `clusters`
+(connected components, keep rule), `more-texts` and `compare` (similarity of each removed document with
+the one kept, where `verify` has not measured it) and `apply`; with an index, `append` adds the documents
+to it. Only band hashes are stored: 336 bytes a document at 14 bands, not the signature.
 
 With 14 bands of 8 rows a pair of similarity 0.8 is found with probability 0.92, of 0.9 with
 0.9996; two unrelated documents meet in a band with probability 2**-64 or so. Documents without a
@@ -13,54 +14,44 @@ single counting character have no shingles and are never near-duplicates.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
-from corpuskit.dedup.apply import ApplyConfig, Deduplicated, plan_apply, split
-from corpuskit.dedup.clusters import (
-    BucketCounts,
-    Keep,
-    Pairs,
-    candidate_pairs,
-    check_keep,
-    components,
-    concat_pairs,
-    decide,
-    document_columns,
-    lookup_pairs,
-    priorities,
-    unique_pairs,
+from corpuskit.dedup.apply import ApplyConfig, Decided, Deduplicated, plan_apply, split
+from corpuskit.dedup.clusters import BucketCounts, unique_pairs
+from corpuskit.dedup.index import IndexState
+from corpuskit.dedup.keep import QUALITY_COLUMN, Keep, check_keep, has_quality, require_quality
+from corpuskit.dedup.minhash_tasks import (
+    REASON,
+    AppendConfig,
+    Clustering,
+    Context,
+    append_task,
+    candidates_of,
+    candidates_task,
+    clusters_task,
+    decide_pairs,
+    keys_of,
+    pairs_task,
+    partitions_of,
+    signatures_task,
 )
-from corpuskit.dedup.partitions import (
-    ordinals,
-    partition_of,
-    publish_partitions,
-    publish_table,
-    read_part,
-    read_partition,
-    read_table,
-)
-from corpuskit.dedup.shingles import Ignore, character_counts
+from corpuskit.dedup.partitions import ordinals
+from corpuskit.dedup.shingles import Ignore
 from corpuskit.dedup.signatures import Scheme, Sketcher, band_hashes, require_range
-from corpuskit.dedup.verify import (
-    MeasureConfig,
-    characters_of,
-    measure,
-    measure_task,
-    pairs_from,
-    publish_chunks,
-    read_document_rows,
-    with_similarities,
-)
-from corpuskit.documents import DocumentBatch, DroppedText, document_batch
-from corpuskit.jobs import Entry, Outcome, Slice, Task, Workspace, one_task_per_output, outputs_of
+from corpuskit.dedup.verify import measure, plan_measure, plan_texts, with_similarities
+from corpuskit.documents import DocumentBatch, DroppedText
+from corpuskit.jobs import Entry, Output, Slice, Task, outputs_of
 from corpuskit.parts import DEFAULT_PART_BYTES
 
-REASON = "dedup/near-duplicate"
+_PROBE = "天地玄黄，宇宙洪荒。日月盈昃，辰宿列张。\u3000Ａ1 é 𠀀"
+"""Any text; its hashes name the way in which this version of the package hashes."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +70,12 @@ class MinHashDeduplicator:
     seed : int
     ignore : {"nothing", "space", "space-punctuation"}
         Characters that do not count.
-    keep : {"longest", "newest", "first"}
+    keep : {"longest", "newest", "best-quality", "first"}
         Which document of a cluster stays; ties go to the smallest id.
+    quality_column : str
+        The numeric column that ``best-quality`` compares.
+    cluster_columns : bool
+        Give kept documents the columns `cluster_id` and `cluster_size`; removed ones always have them.
     verify_threshold : float or None
         Exact Jaccard similarity that a pair of documents must reach (0 to 1). None accepts every
         pair that shares a band.
@@ -100,6 +95,8 @@ class MinHashDeduplicator:
     seed: int = 1
     ignore: Ignore = "space"
     keep: Keep = "longest"
+    quality_column: str = QUALITY_COLUMN
+    cluster_columns: bool = False
     verify_threshold: float | None = 0.7
     max_bucket: int = 1000
     band_partitions: int = 1
@@ -140,9 +137,32 @@ class MinHashDeduplicator:
         name: str = "near-duplicates",
         dropped_text: DroppedText = "full",
         part_bytes: int = DEFAULT_PART_BYTES,
+        index: str | os.PathLike | None = None,
     ) -> MinHashJob:
-        """The work for document parts as `DocumentSink` writes them, one slice each."""
-        return MinHashJob(self, tuple(inputs), name, dropped_text, part_bytes)
+        """The work for document parts as `DocumentSink` writes them, one slice each.
+
+        Parameters
+        ----------
+        index : path-like, optional
+            Directory of an index (`corpuskit.dedup.index`; made where it does not exist). Documents
+            that duplicate one of it are removed whatever the keep rule says, and at the end all documents
+            of `inputs` are added.
+
+        Raises
+        ------
+        MismatchError
+            If the index was made with another configuration.
+        """
+        state = None if index is None else IndexState.open(index, self._index_settings, inputs)
+        return MinHashJob(self, tuple(inputs), name, dropped_text, part_bytes, state)
+
+    @property
+    def _index_settings(self) -> dict[str, Any]:
+        """What documents of different runs must agree in; `hashes` tells versions that hash differently."""
+        names = ("ngram", "bands", "rows", "scheme", "seed", "ignore", "keep", "verify_threshold")
+        hashes = band_hashes(self.signatures(pa.array([_PROBE])), self.bands, self.rows, self.sketcher.key)
+        settings = {name: getattr(self, name) for name in (*names, "max_bucket", "band_partitions")}
+        return {**settings, "hashes": xxhash.xxh3_64_hexdigest(hashes.tobytes())}
 
     def deduplicate(self, batches: Iterable[DocumentBatch]) -> Deduplicated:
         """Deduplicate batches in memory.
@@ -150,14 +170,15 @@ class MinHashDeduplicator:
         The same decisions as the job takes on the same documents, each batch as one part.
         """
         held = list(batches)
-        keys = [_keys_of(self, part, 0, batch) for part, batch in enumerate(held)]
+        keys = [keys_of(self, part, 0, batch) for part, batch in enumerate(held)]
         if not keys:
             return Deduplicated([], [])
         documents = pa.concat_tables([table for table, _ in keys])
+        require_quality(self.keep, self.quality_column, documents.num_rows, has_quality(documents))
         banded = pa.concat_tables([table for _, table in keys])
         counts, pieces = BucketCounts(), []
-        for partition in _partitions(self, banded):
-            pairs, found = _candidates(self, partition)
+        for partition in partitions_of(self, banded):
+            pairs, found = candidates_of(self, partition)
             counts += found
             pieces.append(pairs)
         pairs = unique_pairs(pieces)
@@ -167,10 +188,10 @@ class MinHashDeduplicator:
         if self.verify_threshold is not None:
             similarity = measure(pairs, ordinal, texts, self.ngram, self.ignore)
         nodes = np.searchsorted(ordinal, np.unique(np.concatenate(pairs)))
-        decided, open_pairs = _decide(self, pairs, similarity, documents.take(pa.array(nodes)))
+        removed, open_pairs = decide_pairs(self, pairs, similarity, documents.take(pa.array(nodes)))
         measured = measure(open_pairs, ordinal, texts, self.ngram, self.ignore)
-        decided = with_similarities(decided, open_pairs, measured)
-        config = ApplyConfig(REASON, self.verify_threshold, 1)
+        decided = Decided.of(with_similarities(removed, open_pairs, measured))
+        config = ApplyConfig(REASON, self.verify_threshold, 1, cluster_columns=self.cluster_columns)
         results = [
             split(batch, ordinals(part, 0, batch.num_rows), decided, config)
             for part, batch in enumerate(held)
@@ -191,198 +212,92 @@ class MinHashJob:
     name: str = "near-duplicates"
     dropped_text: DroppedText = "full"
     part_bytes: int = DEFAULT_PART_BYTES
+    index: IndexState | None = None
 
-    phases: ClassVar[tuple[str, ...]] = (
-        "signatures",
-        "candidates",
-        "pairs",
-        "verify",
-        "clusters",
-        "compare",
-        "apply",
-    )
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """`append` only with an index."""
+        always = ("signatures", "candidates", "pairs", "texts", "verify", "clusters", "more-texts", "compare")
+        return (*always, "apply") if self.index is None else (*always, "apply", "append")
 
     def plan(self, phase: str, done: Mapping[str, Sequence[Entry]]) -> list[Task]:
         """The tasks of a phase, given the entries of the earlier ones."""
-        config = self.deduplicator
         if not self.inputs:
             return []
+        config = self.deduplicator
+        old = () if self.index is None else self.index.parts
+        context = Context(config, len(old), self.index is not None)
         if phase == "signatures":
-            return [Task(i, signatures_task, (piece,), config) for i, piece in enumerate(self.inputs)]
-        documents = [output.as_slice() for output in outputs_of(done["signatures"], "documents")]
+            return [Task(i, signatures_task, (piece,), context) for i, piece in enumerate(self.inputs)]
         if phase == "candidates":
-            keys = tuple(output.as_slice() for output in outputs_of(done["signatures"], "bands"))
+            self._require_quality(done["signatures"])
+            keys = (*(part.bands for part in old), *_slices(done["signatures"], "bands"))
             return [
-                Task(i, candidates_task, keys, config) for i in range(config.bands * config.band_partitions)
+                Task(i, candidates_task, keys, context) for i in range(config.bands * config.band_partitions)
             ]
+        documents = (*(part.documents for part in old), *_slices(done["signatures"], "documents"))
         if phase == "pairs":
-            found = [output.as_slice() for output in outputs_of(done["candidates"], "candidates")]
-            return [Task(0, pairs_task, (*documents, *found), _Clustering(config, len(documents)))]
-        if phase == "verify":
+            clustering = Clustering(config, len(old), len(documents))
+            return [Task(0, pairs_task, (*documents, *_slices(done["candidates"], "candidates")), clustering)]
+        if phase in ("texts", "verify"):
             if config.verify_threshold is None:
                 return []
-            return self._measure(done["pairs"])
+            return self._texts(done["pairs"]) if phase == "texts" else self._measure(done, "pairs", "texts")
         if phase == "clusters":
-            if config.verify_threshold is None:
-                pairs = outputs_of(done["pairs"], "pairs")
-            else:
-                pairs = outputs_of(done["verify"], "similarities")
-            inputs = (*documents, *(output.as_slice() for output in pairs))
-            return [Task(0, clusters_task, inputs, _Clustering(config, len(documents)))]
+            removed = () if self.index is None else self.index.decisions
+            pairs = (
+                _slices(done["pairs"], "pairs")
+                if config.verify_threshold is None
+                else _slices(done["verify"], "similarities")
+            )
+            clustering = Clustering(config, len(old), len(documents), len(removed))
+            return [Task(0, clusters_task, (*documents, *removed, *pairs), clustering)]
+        if phase == "more-texts":
+            return self._texts(done["clusters"])
         if phase == "compare":
-            return self._measure(done["clusters"])
+            return self._measure(done, "clusters", "more-texts")
         decisions = outputs_of(done["clusters"], "decisions")
-        similarities = outputs_of(done["compare"], "similarities")
+        if phase == "append":
+            return self._append(done["signatures"], decisions)
         apply_config = ApplyConfig(
-            REASON, config.verify_threshold, len(decisions), self.dropped_text, self.part_bytes
+            REASON, config.verify_threshold, len(decisions), self.dropped_text, self.part_bytes,
+            config.cluster_columns, len(old),
+        )  # fmt: skip
+        return plan_apply(self.inputs, decisions, outputs_of(done["compare"], "similarities"), apply_config)
+
+    def _require_quality(self, entries: Sequence[Entry]) -> None:
+        metrics = [entry.outcome.metrics for entry in entries]
+        documents = sum(m["documents"] for m in metrics)
+        config = self.deduplicator
+        found = any(m["with_quality"] for m in metrics)
+        require_quality(config.keep, config.quality_column, documents, found)
+
+    def _texts(self, entries: Sequence[Entry]) -> list[Task]:
+        old = () if self.index is None else self.index.parts
+        parts = [*(part.texts for part in old), *self.inputs]
+        (entry,) = entries
+        return plan_texts(parts, outputs_of(entries, "pairs"), entry.outcome.metrics["parts_needed"])
+
+    def _measure(self, done: Mapping[str, Sequence[Entry]], pairs: str, texts: str) -> list[Task]:
+        config = self.deduplicator
+        chunks, files = outputs_of(done[pairs], "pairs"), outputs_of(done[texts], "texts")
+        return plan_measure(chunks, files, config.ngram, config.ignore)
+
+    def _append(self, entries: Sequence[Entry], decisions: Sequence[Output]) -> list[Task]:
+        if self.index is None:
+            return []
+        files = [output for entry in entries for output in entry.outcome.outputs]
+        inputs = (self.index.manifest, *(output.as_slice() for output in (*files, *decisions)))
+        config = AppendConfig(
+            self.index.directory,
+            self.index.run,
+            self.index.segments,
+            tuple(tuple(output.kind for output in entry.outcome.outputs) for entry in entries),
+            sum(output.rows for output in files if output.kind == "documents"),
+            sum(output.rows for output in decisions),
         )
-        return plan_apply(self.inputs, decisions, similarities, apply_config)
-
-    def _measure(self, entries: Sequence[Entry]) -> list[Task]:
-        config = MeasureConfig(self.deduplicator.ngram, self.deduplicator.ignore)
-        tasks = one_task_per_output(outputs_of(entries, "pairs"), measure_task, config)
-        return [Task(t.index, t.function, (*t.inputs, *self.inputs), t.config) for t in tasks]
+        return [Task(0, append_task, inputs, config)]
 
 
-@dataclass(frozen=True)
-class _Clustering:
-    """A task over all ``documents`` tables (the first inputs) and files of pairs (the rest)."""
-
-    deduplicator: MinHashDeduplicator
-    num_documents: int
-
-
-def signatures_task(task: Task, workspace: Workspace) -> Outcome:
-    """Band hashes of one document part, and what the keep rule needs to know of its documents."""
-    config: MinHashDeduplicator = task.config
-    described: list[pa.Table] = []
-    banded: list[pa.Table] = []
-    first_row = 0
-    for _, batch in read_part(task.inputs[0], workspace):
-        documents, keys = _keys_of(config, task.index, first_row, batch)
-        described.append(documents)
-        banded.append(keys)
-        first_row += batch.num_rows
-    if not described:
-        documents, keys = _keys_of(config, task.index, 0, document_batch([], []))
-        described, banded = [documents], [keys]
-    partitions = _partitions(config, pa.concat_tables(banded))
-    outputs = (
-        publish_partitions(workspace, "bands", partitions, config.tag),
-        publish_table(workspace, "documents", pa.concat_tables(described)),
-    )
-    return Outcome(
-        outputs,
-        metrics={"documents": first_row, "without_shingles": first_row - sum(t.num_rows for t in banded)},
-    )
-
-
-def candidates_task(task: Task, workspace: Workspace) -> Outcome:
-    """Pairs of documents that share a band hash of one partition."""
-    config: MinHashDeduplicator = task.config
-    pairs, counts = _candidates(config, read_partition(task.inputs, task.index, config.tag))
-    table = pa.table({"left": pairs.left, "right": pairs.right})
-    return Outcome((publish_table(workspace, "candidates", table),), metrics=asdict(counts))
-
-
-def pairs_task(task: Task, workspace: Workspace) -> Outcome:
-    """Every candidate pair once, in chunks of bounded text."""
-    config: _Clustering = task.config
-    files = task.inputs[config.num_documents :]
-    pairs = unique_pairs([pairs_from(read_table(piece)) for piece in files])
-    nodes = np.unique(np.concatenate(pairs))
-    documents = read_document_rows(task.inputs[: config.num_documents], nodes)
-    sizes = characters_of(pairs, documents)
-    outputs = publish_chunks(workspace, pairs, sizes, config.deduplicator.chunk_characters)
-    return Outcome(tuple(outputs), metrics={"pairs": len(pairs.left)})
-
-
-def clusters_task(task: Task, workspace: Workspace) -> Outcome:
-    """Clusters of the accepted pairs, what is removed from each, and what is left to measure."""
-    config: _Clustering = task.config
-    tables = [read_table(piece) for piece in task.inputs[config.num_documents :]]
-    pairs = concat_pairs([pairs_from(table) for table in tables])
-    similarity = None
-    if config.deduplicator.verify_threshold is not None:
-        values = [table.column("similarity").to_numpy() for table in tables]
-        similarity = np.concatenate(values) if values else np.empty(0)
-    nodes = np.unique(np.concatenate(pairs))
-    documents = read_document_rows(task.inputs[: config.num_documents], nodes)
-    decided, open_pairs = _decide(config.deduplicator, pairs, similarity, documents)
-    outputs = [publish_table(workspace, "decisions", decided)]
-    sizes = characters_of(open_pairs, documents)
-    outputs += publish_chunks(workspace, open_pairs, sizes, config.deduplicator.chunk_characters)
-    sizes_of = decided.column("cluster_size").to_numpy()
-    metrics = {
-        "removed": decided.num_rows,
-        "clusters": len(np.unique(decided.column("kept_ordinal").to_numpy())),
-        "largest_cluster": int(sizes_of.max()) if len(sizes_of) else 0,
-    }
-    return Outcome(tuple(outputs), metrics=metrics)
-
-
-def _keys_of(
-    config: MinHashDeduplicator, part: int, first_row: int, batch: DocumentBatch
-) -> tuple[pa.Table, pa.Table]:
-    """The ``documents`` rows of a batch, and the band hashes of those that have shingles."""
-    texts = batch.column("text")
-    documents = document_columns(ordinals(part, first_row, batch.num_rows), batch, character_counts(texts))
-    signatures = config.signatures(texts)
-    with_shingles = (signatures != np.iinfo(signatures.dtype).max).any(axis=1)
-    documents_banded = documents.filter(pa.array(with_shingles))
-    hashes = band_hashes(signatures[with_shingles], config.bands, config.rows, config.sketcher.key)
-    columns = {
-        "ordinal": documents_banded.column("ordinal"),
-        "priority": pa.array(priorities(documents_banded, config.keep)),
-    }
-    for band in range(config.bands):
-        columns[f"band{band}"] = pa.array(np.ascontiguousarray(hashes[:, band]))
-    return documents, pa.table(columns)
-
-
-def _partitions(config: MinHashDeduplicator, banded: pa.Table) -> list[pa.Table]:
-    """The rows (hash, priority, ordinal) of each band and partition, band by band."""
-    tables = []
-    for band in range(config.bands):
-        hashes = banded.column(f"band{band}")
-        table = pa.table(
-            {"hash": hashes, "priority": banded.column("priority"), "ordinal": banded.column("ordinal")}
-        )
-        if config.band_partitions == 1:
-            tables.append(table)
-            continue
-        partition = partition_of(hashes.to_numpy(), config.band_partitions)
-        tables += [table.filter(pa.array(partition == p)) for p in range(config.band_partitions)]
-    return tables
-
-
-def _candidates(config: MinHashDeduplicator, rows: pa.Table) -> tuple[Pairs, BucketCounts]:
-    hashes, priority, ordinal = (rows.column(name).to_numpy() for name in ("hash", "priority", "ordinal"))
-    return candidate_pairs(hashes, priority, ordinal, config.max_bucket)
-
-
-def _decide(
-    config: MinHashDeduplicator, pairs: Pairs, similarity: np.ndarray | None, documents: pa.Table
-) -> tuple[pa.Table, Pairs]:
-    """Decisions, and the pairs (removed, kept) whose similarity is still unknown.
-
-    `documents` holds the sorted rows of every document of `pairs`; `similarity` is None where
-    pairs are accepted unmeasured.
-    """
-    accepted = pairs
-    if similarity is not None and config.verify_threshold is not None:
-        good = similarity >= config.verify_threshold
-        accepted = Pairs(pairs.left[good], pairs.right[good])
-    nodes, groups = components(accepted)
-    rows = np.searchsorted(documents.column("ordinal").to_numpy(), nodes)
-    decided = decide(groups, documents.take(pa.array(rows)), config.keep)
-    removed = decided.column("ordinal").to_numpy()
-    kept = decided.column("kept_ordinal").to_numpy()
-    edges = lookup_pairs(accepted, np.ones(len(accepted.left)), removed, kept)
-    direct = pa.array(np.isfinite(edges))
-    decided = decided.set_column(decided.schema.get_field_index("direct"), "direct", direct)
-    if similarity is None:
-        return decided, Pairs(removed, kept)
-    decided = with_similarities(decided, pairs, similarity)
-    unknown = decided.column("similarity").is_null().to_numpy()
-    return decided, Pairs(removed[unknown], kept[unknown])
+def _slices(entries: Sequence[Entry], kind: str) -> tuple[Slice, ...]:
+    return tuple(output.as_slice() for output in outputs_of(entries, kind))

@@ -1,28 +1,41 @@
 """Intermediate files of a deduplication: keys grouped by partition, and plain tables.
 
-One task writes one partitioned file: an uncompressed Arrow file whose record batch number p holds
-the rows of partition p, so that a later task memory-maps just its own partition of every file
-(hashes do not compress, and one file per task and partition would be a million files). The schema
-carries the tag of whatever made the keys; reading with another tag is refused.
+One task writes one partitioned file: an Arrow file whose record batch number p holds the rows of
+partition p, so that a later task memory-maps just its own partition of every file (one file per task
+and partition would be a million files). Hashes do not compress, so the file is uncompressed unless
+asked. The schema carries the tag of whatever made the keys; reading with another tag is refused.
+
+What is read is checked: each partition against a checksum that lies beside it, everything else
+against the checksum that the ledger names. A file that fails is moved aside (``.….damaged``), so that
+the next run of the same command finds it missing and makes it again; files that this run did not
+make (an index) are only named. XXH3 reads 10 GB/s, a hundredth of the time that the rest takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from pyarrow import ipc
 
 from corpuskit.documents import DocumentBatch
 from corpuskit.errors import ArtifactError, MismatchError
-from corpuskit.files import arrow_path
+from corpuskit.files import arrow_path, checksum
 from corpuskit.jobs import Output, Slice, Workspace
-from corpuskit.parts import read_documents
 
 _TAG = b"corpuskit.keys"
+_CHECKSUM = b"xxh3"
 _ROW_BITS = np.uint64(32)
 _ROW_MASK = np.uint64((1 << 32) - 1)
+
+STORED = "stored:"
+"""Prefix of the identity of a file that an earlier run left for later ones; the checksum follows."""
 
 
 def ordinals(part: int, first_row: int, num_rows: int) -> np.ndarray:
@@ -54,17 +67,27 @@ def partition_of(hashes: np.ndarray, partitions: int) -> np.ndarray:
     return (((hashes >> half) * np.uint64(partitions)) >> half).astype(np.int64)
 
 
-def publish_partitions(workspace: Workspace, kind: str, partitions: Sequence[pa.Table], tag: str) -> Output:
-    """Write one record batch per partition (all of the same columns)."""
-    schema = partitions[0].schema.with_metadata({_TAG: tag.encode()})
+def publish_partitions(
+    workspace: Workspace,
+    kind: str,
+    partitions: Iterable[pa.Table],
+    tag: str,
+    compression: str | None = None,
+) -> Output:
+    """Write one record batch per partition (at least one; all of the same columns), each as it comes."""
+    remaining = iter(partitions)
+    first = next(remaining)
+    schema = first.schema.with_metadata({_TAG: tag.encode()})
+    options = ipc.IpcWriteOptions(compression=compression)
     with (
         workspace.publish(kind) as publication,
         pa.OSFile(arrow_path(publication.path), "wb") as sink,
-        ipc.new_file(sink, schema) as writer,
+        ipc.new_file(sink, schema, options=options) as writer,
     ):
-        for table in partitions:
+        for table in itertools.chain([first], remaining):
             batches = table.replace_schema_metadata(schema.metadata).combine_chunks().to_batches()
-            writer.write_batch(batches[0] if batches else _empty(schema))
+            batch = batches[0] if batches else _empty(schema)
+            writer.write_batch(batch, custom_metadata={_CHECKSUM: _digest(batch)})
             publication.rows += table.num_rows
     return published(publication.output)
 
@@ -77,7 +100,7 @@ def read_partition(files: Sequence[Slice], partition: int, tag: str) -> pa.Table
     MismatchError
         If a file's keys were made with another configuration.
     ArtifactError
-        If a file is not whole.
+        If a file is not as it was written.
     """
     tables = []
     for piece in files:
@@ -85,12 +108,16 @@ def read_partition(files: Sequence[Slice], partition: int, tag: str) -> pa.Table
             with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
                 found = (reader.schema.metadata or {}).get(_TAG, b"").decode()
                 if found != tag:
+                    require_whole(piece)
                     raise MismatchError(
                         f"keys made by {found!r} cannot be compared with {tag!r}", where=piece.path
                     )
-                tables.append(pa.Table.from_batches([reader.get_batch(partition)]))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(piece.path, error) from error
+                one = reader.get_batch_with_custom_metadata(partition)
+                if (one.custom_metadata or {}).get(_CHECKSUM) != _digest(one.batch):
+                    raise damaged(piece, f"partition {partition} has changed")
+                tables.append(pa.Table.from_batches([one.batch]))
+        except (pa.ArrowException, OSError) as error:
+            raise damaged(piece, str(error)) from error
     return pa.concat_tables(tables)
 
 
@@ -108,30 +135,77 @@ def publish_table(workspace: Workspace, kind: str, table: pa.Table, part: int = 
 
 
 def read_table(piece: Slice) -> pa.Table:
-    """Read what `publish_table` wrote."""
+    """Read what `publish_table` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is not as it was written.
+    """
+    require_whole(piece)
     try:
         with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
             return reader.read_all()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(piece.path, error) from error
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(piece, str(error)) from error
 
 
 def read_part(
     piece: Slice, workspace: Workspace, columns: Sequence[str] | None = None, skip: int = 0
 ) -> Iterator[tuple[int, DocumentBatch]]:
-    """The batches of a document part from number `skip` on, numbered, with progress in bytes."""
+    """The batches of a document part from number `skip` on, numbered, with progress in bytes.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is not as it was written.
+    """
     reported = 0
+    require_whole(piece)
     try:
-        with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
-            num_batches, size = reader.num_record_batches, source.size()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(piece.path, error) from error
-    for index, batch in enumerate(read_documents(piece.path, columns)):
-        if index >= skip:
-            yield index, batch
-        done = size * (index + 1) // num_batches
-        workspace.report_progress(done - reported)
-        reported = done
+        with pa.memory_map(arrow_path(piece.path)) as source:
+            size = source.size()
+            with ipc.open_file(source) as reader:
+                names = reader.schema.names
+            options = ipc.IpcReadOptions(
+                included_fields=None if columns is None else [names.index(name) for name in columns]
+            )
+            with ipc.open_file(source, options=options) as reader:
+                num_batches = reader.num_record_batches
+                for index in range(skip, num_batches):
+                    yield index, reader.get_batch(index)
+                    done = size * (index + 1) // num_batches
+                    workspace.report_progress(done - reported)
+                    reported = done
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(piece, str(error)) from error
+
+
+def require_whole(piece: Slice) -> None:
+    """Raise `ArtifactError` where a file's checksum is known and is another one.
+
+    The user's own files have none (`corpuskit.jobs.Slice`).
+    """
+    known = (piece.identity or "").removeprefix(STORED)
+    if not re.fullmatch("[0-9a-f]{32}", known):
+        return
+    try:
+        found = checksum(piece.path)
+    except OSError as error:
+        raise damaged(piece, str(error)) from error
+    if found != known:
+        raise damaged(piece, f"its checksum is {found}, not {known}")
+
+
+def damaged(piece: Slice, detail: str) -> ArtifactError:
+    """The error for a file that is not as it was written, moved aside where the run can make it again."""
+    path = Path(piece.path)
+    hint = "bring it back from a backup, or make it again from the documents"
+    if piece.identity is not None and not piece.identity.startswith(STORED):
+        with contextlib.suppress(OSError):
+            path.replace(path.with_name(f".{path.name}.damaged"))
+        hint = "run the same command again: it makes this file anew and goes on"
+    return ArtifactError(f"damaged or not a whole Arrow file: {detail}", where=piece.path, hint=hint)
 
 
 def published(output: Output | None) -> Output:
@@ -141,10 +215,11 @@ def published(output: Output | None) -> Output:
     return output
 
 
-def _damaged(path: str, error: Exception) -> ArtifactError:
-    return ArtifactError(
-        f"not a whole Arrow file: {error}", where=path, hint="run again with --verify to rebuild it"
-    )
+def _digest(batch: pa.RecordBatch) -> bytes:
+    """A checksum of a record batch as Arrow lays it out, without compression, and of its columns' names."""
+    state = xxhash.xxh3_128(str(batch.schema.remove_metadata()).encode())
+    state.update(memoryview(batch.serialize()))
+    return state.hexdigest().encode()
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

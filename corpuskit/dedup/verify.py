@@ -1,12 +1,15 @@
 """Measuring pairs of documents from their texts.
 
-Pairs are cut into chunks by the characters they involve, so that a task holds a bounded amount of
-text however long the documents are.
+Pairs are cut into chunks by the characters they involve, so that a task holds a bounded amount of text
+however long the documents are. The texts come to the chunks, not the chunks to the texts: a task for each
+document part hands out what each chunk needs of it (one record batch for each chunk, zstd), so that every
+part is read once and the work grows with the pairs. Reading every part for every chunk instead made the
+time grow with the square of the corpus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,36 +18,105 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpuskit.dedup.clusters import Pairs, lookup_pairs
-from corpuskit.dedup.partitions import publish_table, read_table, row_of, rows_in_part
+from corpuskit.dedup.partitions import (
+    ordinals,
+    part_of,
+    publish_partitions,
+    publish_table,
+    read_part,
+    read_partition,
+    read_table,
+    row_of,
+    rows_in_part,
+)
 from corpuskit.dedup.shingles import Ignore, jaccard
-from corpuskit.documents import DocumentBatch
 from corpuskit.jobs import Outcome, Output, Slice, Task, Workspace
-from corpuskit.parts import read_documents
+
+_TAG = "texts-of-pairs"
+
+
+@dataclass(frozen=True)
+class TextsConfig:
+    """What `texts_task` needs: the number of its document part."""
+
+    part: int
 
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What `measure_task` needs: the shingles of the signatures."""
+    """What `measure_task` needs: the number of its chunk, and the shingles of the signatures."""
 
+    chunk: int
     ngram: int
     ignore: Ignore
+
+
+def plan_texts(parts: Sequence[Slice], chunks: Sequence[Output], needed: Sequence[int]) -> list[Task]:
+    """One task for each document part that a pair needs."""
+    files = tuple(output.as_slice() for output in chunks)
+    return [
+        Task(index, texts_task, (parts[part], *files), TextsConfig(part)) for index, part in enumerate(needed)
+    ]
+
+
+def plan_measure(chunks: Sequence[Output], texts: Sequence[Output], ngram: int, ignore: Ignore) -> list[Task]:
+    """One task for each chunk of pairs."""
+    files = tuple(output.as_slice() for output in texts)
+    return [
+        Task(index, measure_task, (output.as_slice(), *files), MeasureConfig(index, ngram, ignore))
+        for index, output in enumerate(chunks)
+    ]
+
+
+def texts_task(task: Task, workspace: Workspace) -> Outcome:
+    """The texts of one document part that each chunk of pairs needs.
+
+    Inputs are the part and every chunk; the output ``texts`` has a partition for each chunk, with the
+    columns `ordinal` and `text`.
+    """
+    config: TextsConfig = task.config
+    chunks = [_needed(piece, config.part) for piece in task.inputs[1:]]
+    wanted = np.unique(np.concatenate(chunks))
+    texts = _texts(task.inputs[0], workspace, config.part, wanted)
+    output = publish_partitions(workspace, "texts", _handed_out(chunks, wanted, texts), _TAG, "zstd")
+    return Outcome((output,))
+
+
+def _needed(piece: Slice, part: int) -> np.ndarray:
+    documents = np.unique(np.concatenate(pairs_from(read_table(piece))))
+    return documents[rows_in_part(documents, part)]
+
+
+def _texts(piece: Slice, workspace: Workspace, part: int, wanted: np.ndarray) -> pa.ChunkedArray:
+    taken: list[pa.Array] = []
+    first = 0
+    for _, batch in read_part(piece, workspace, ["text"]):
+        here = ordinals(part, first, batch.num_rows)
+        start, stop = np.searchsorted(wanted, [here[0], here[-1] + np.uint64(1)]) if len(here) else (0, 0)
+        if start < stop:
+            rows = row_of(wanted[start:stop]) - first
+            taken.append(batch.column("text").cast(pa.large_string()).take(pa.array(rows)))
+        first += batch.num_rows
+    return pa.chunked_array(taken, pa.large_string())
+
+
+def _handed_out(chunks: list[np.ndarray], wanted: np.ndarray, texts: pa.ChunkedArray) -> Iterator[pa.Table]:
+    for documents in chunks:
+        rows = pa.array(np.searchsorted(wanted, documents))
+        yield pa.table({"ordinal": documents, "text": texts.take(rows)})
 
 
 def measure_task(task: Task, workspace: Workspace) -> Outcome:
     """Exact Jaccard similarity of a chunk of pairs.
 
-    Inputs are the chunk and every document part; the output ``similarities`` has the columns
-    `left`, `right` (ordinals) and `similarity`.
+    Inputs are the chunk and the ``texts`` of every document part; the output ``similarities`` has the
+    columns `left`, `right` (ordinals) and `similarity`.
     """
     config: MeasureConfig = task.config
     pairs = pairs_from(read_table(task.inputs[0]))
-    needed = np.unique(np.concatenate(pairs))
-    texts = []
-    for part, piece in enumerate(task.inputs[1:]):
-        rows = row_of(needed[rows_in_part(needed, part)])
-        if len(rows):
-            texts.append(take_texts(read_documents(piece.path, ["text"]), rows))
-    similarity = measure(pairs, needed, pa.concat_arrays(texts), config.ngram, config.ignore)
+    table = read_partition(task.inputs[1:], config.chunk, _TAG)  # the parts in order, so sorted
+    texts = pa.concat_arrays(table.column("text").chunks)
+    similarity = measure(pairs, table.column("ordinal").to_numpy(), texts, config.ngram, config.ignore)
     return Outcome((publish_table(workspace, "similarities", similarities_table(pairs, similarity)),))
 
 
@@ -52,18 +124,6 @@ def measure(pairs: Pairs, ordinals: np.ndarray, texts: pa.Array, ngram: int, ign
     """Similarity of each pair, given the texts of the (sorted) `ordinals`."""
     left, right = np.searchsorted(ordinals, pairs.left), np.searchsorted(ordinals, pairs.right)
     return jaccard(texts, left, right, ngram, ignore)
-
-
-def take_texts(batches: Iterable[DocumentBatch], rows: np.ndarray) -> pa.Array:
-    """The texts of the given rows (sorted, counted over all batches)."""
-    taken = [pa.array([], pa.large_string())]
-    first = 0
-    for batch in batches:
-        start, stop = np.searchsorted(rows, [first, first + batch.num_rows])
-        if start < stop:
-            taken.append(batch.column("text").take(pa.array(rows[start:stop] - first)))
-        first += batch.num_rows
-    return pa.concat_arrays(taken)
 
 
 def similarities_table(pairs: Pairs, similarity: np.ndarray) -> pa.Table:
@@ -74,6 +134,11 @@ def similarities_table(pairs: Pairs, similarity: np.ndarray) -> pa.Table:
 def pairs_from(table: pa.Table) -> Pairs:
     """The pairs of a table with the columns `left` and `right`."""
     return Pairs(table.column("left").to_numpy(), table.column("right").to_numpy())
+
+
+def parts_of(pairs: Pairs) -> list[int]:
+    """The numbers of the document parts that pairs need."""
+    return np.unique(part_of(np.concatenate(pairs))).tolist()
 
 
 def publish_chunks(
@@ -102,7 +167,7 @@ def read_document_rows(tables: Sequence[Slice], wanted: np.ndarray) -> pa.Table:
     rows: list[pa.Table] = []
     for part, piece in enumerate(tables):
         here = row_of(wanted[rows_in_part(wanted, part)])
-        if len(here) or not rows:
+        if len(here) or (part == len(tables) - 1 and not rows):
             rows.append(read_table(piece).take(pa.array(here)))
     return pa.concat_tables(rows)
 

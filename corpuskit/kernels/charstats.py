@@ -16,9 +16,9 @@ from corpuskit.kernels.terms import LINK, NOTICE, NUM_CATEGORIES, SPAM, STUB, ma
 from corpuskit.kernels.utf8 import next_code_point
 
 CLASS_MASK = 15
-"""The lowest four bits of a code point's properties are its class, two of which matter here."""
+"""The lowest four bits of a code point's properties are its class, three of which matter here."""
 
-SPACE, DIGIT = 1, 6
+SPACE, HAN, DIGIT = 1, 2, 6
 
 TERMINAL, CLOSING, FULL_STOP, SENTENCE_MARK, BULLET, DOT = 16, 32, 64, 128, 256, 512
 SEPARATOR, TAIL, FUNCTION, DATE_JOINT, TERM_START, PLAIN = 1024, 2048, 4096, 8192, 16384, 32768
@@ -47,7 +47,7 @@ SOUP_FUNCTION_INTERVAL = 16
 """A line with as many as one function character in this many is a sentence that lacks its stop."""
 
 _LINE_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_NEWLINE, _ELLIPSIS, _TAG_OPENS, _TAG_CLOSES = 10, 0x2026, 60, 62
+_NEWLINE, _ELLIPSIS, _TAG_OPENS, _TAG_CLOSES, _AT, _MONTH = 10, 0x2026, 60, 62, 64, 0x6708
 
 
 @kernel
@@ -98,7 +98,8 @@ def document_statistics(
     limits : int64[6]
         A line with fewer visible characters than the first is short; without a full stop and with
         fewer than the second it is a list line; with at least the third number of tokens, of at
-        most the fourth number of characters on average, and no full stop, it is keyword soup; the
+        most the fourth number of characters on average, at least half of them Han, and no full stop, it
+        is keyword soup; the
         fifth is the window of `WINDOW_DISTINCT`; with fewer characters than the sixth a line with a
         notice counts as one.
     seen_counts : int32[0x110000]
@@ -128,13 +129,15 @@ def document_statistics(
         num_codes = spaces = visible = num_seen = 0
         matched_until[:] = 0
         line_visible, line_hash = 0, np.uint64(0)
-        tokens = separators = functions = 0
+        tokens = separators = functions = han = 0
         stopped = bulleted = noticed = dated = False
         # Each of these holds only where it stands: a plain character need not reset it.
         ended_at = dots_at = digit_at = joint_at = token_at = stub_at = -1
         dots = 0
+        digits, first_digit = 0, np.int64(0)
+        century = joined = makes_date = False
         web_begin = web_end = -1
-        web_linked = False
+        web_linked = has_at = False
         in_tag = False
         previous = np.int64(_NEWLINE)
         finished = False
@@ -181,6 +184,7 @@ def document_statistics(
                             and words <= soup_length * tokens
                             and ended_at != line_visible
                             and SOUP_FUNCTION_INTERVAL * functions < words
+                            and 2 * han >= words
                         ):
                             out[SOUP_CHARACTERS] += line_visible
                     seen_lines, num_seen, new = remember_line(seen_lines, num_seen, finish(line_hash))
@@ -188,7 +192,7 @@ def document_statistics(
                         out[DUPLICATE_LINES] += 1
                         out[DUPLICATE_LINE_CHARACTERS] += line_visible
                     line_visible, line_hash = 0, np.uint64(0)
-                    tokens = separators = functions = 0
+                    tokens = separators = functions = han = 0
                     stopped = bulleted = noticed = dated = False
                     ended_at = dots_at = digit_at = joint_at = token_at = -1
                     in_tag = False
@@ -202,6 +206,7 @@ def document_statistics(
             line_hash = (line_hash ^ np.uint64(code)) * _LINE_MULTIPLIER
             line_hash ^= line_hash >> np.uint64(32)
             functions += flags & FUNCTION != 0
+            han += flags & CLASS_MASK == HAN
             if flags & PLAIN:
                 token_at = line_visible
                 previous = code
@@ -211,11 +216,13 @@ def document_statistics(
                 if web_end != start:
                     if web_linked:
                         out[LINK_CHARACTERS] += web_end - web_begin
-                    web_begin, web_linked = start, False
+                    web_begin, web_linked, has_at = start, False, False
                 web_end = position
+                has_at = has_at or code == _AT
             if flags & SEPARATOR:
                 tokens += token_at == line_visible - 1 > 0
                 separators += 1
+                han -= flags & CLASS_MASK == HAN  # 丨
             else:
                 token_at = line_visible
             if ended_at == line_visible - 1:
@@ -234,9 +241,18 @@ def document_statistics(
                     dots = dots + 1 if dots_at == line_visible - 1 else 1
                 dots_at = line_visible
             if flags & CLASS_MASK == DIGIT:
-                dated = dated or joint_at == line_visible - 1
+                if digit_at == line_visible - 1:
+                    digits += 1
+                    if digits == 2:
+                        century = (first_digit == 49 and code == 57) or (first_digit == 50 and code == 48)
+                else:
+                    digits, first_digit = 1, code
+                    joined = joint_at == line_visible - 1
+                    dated = dated or (joined and makes_date)
                 digit_at = line_visible
             elif flags & DATE_JOINT and digit_at == line_visible - 1:
+                # 2024-3, 3月4 and 05-03-24 are dates; 112-108 is a score, 12-15 are pages.
+                makes_date = (digits == 4 and century) or (digits <= 2 and (joined or code == _MONTH))
                 joint_at = line_visible
             stopped = stopped or flags & FULL_STOP != 0
             if line_visible == 1:
@@ -260,6 +276,8 @@ def document_statistics(
                         matched_until[category] = term_ends[category]
                         terms[document, category] += 1
                         if category == LINK:
+                            if has_at:  # the domain of an e-mail address
+                                continue
                             out[LINKS] += not web_linked
                             web_linked = True
                         elif category == STUB:

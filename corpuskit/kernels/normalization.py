@@ -20,11 +20,15 @@ HAN, PUNCTUATION, JOINABLE, UNSTABLE, DAMAGED = 1, 2, 4, 8, 16
 before a zero-width joiner; may change under NFC; counted as damaged."""
 
 SPECIAL = 128
-DELETE, DELETE_DAMAGED, SPACE, NEWLINE, RETURN, FOLD, JOINER, BACKSLASH = range(SPECIAL, SPECIAL + 8)
+DELETE, DELETE_DAMAGED, SPACE, NEWLINE, RETURN, FOLD, JOINER, BACKSLASH, FOLD_MARK = range(
+    SPECIAL, SPECIAL + 9
+)
 """Actions for the other characters."""
 
 _TAB = 9
 _FULLWIDTH = 0xFEE0  # ！ (U+FF01) minus ! (U+0021)
+_OPENS, _CLOSES, _PERCENT = 0xFF08, 0xFF09, 0xFF05
+_ELLIPSIS, _DASH = 0x2026, 0x2014
 
 
 @kernel
@@ -53,6 +57,18 @@ def _escaped_newlines(data, position, stop, after_han, actions):
     if following == 0x3000 or (flags < SPECIAL and flags & HAN):
         return count
     return 0
+
+
+@kernel
+def _is_fullwidth_digit(data, position, start, stop):
+    """Whether the three bytes from `position` on are one of ０ to ９, and lie in the document."""
+    return (
+        start <= position
+        and position + 3 <= stop
+        and data[position] == 0xEF
+        and data[position + 1] == 0xBC
+        and 0x90 <= data[position + 2] <= 0x99
+    )
 
 
 @kernel
@@ -98,12 +114,14 @@ def normalize_documents(
     actions : uint8[0x110000]
         Flags (below 128) or action of each code point.
     collapse : bool
-        Make one space, one tab or one run of newlines of white space, keep indentation before ASCII, and
+        Make one space, the tabs or one run of newlines of white space, keep indentation before ASCII, and
         strip the document; otherwise spaces are characters like others.
     remove_han_spaces : bool
-        Leave out the space between two characters with the flag `HAN` (needs `collapse`).
+        Leave out the space between two characters with the flag `HAN` (needs `collapse`), but not in
+        ``（ ）``, the blank of an exam question.
     max_run : int
-        Longest run kept of one punctuation mark; 0 for any.
+        Longest run kept of one punctuation mark; 0 for any. Of … and —, which stand in pairs, the even
+        number below.
     max_newlines : int
         Longest run kept of newlines (needs `collapse`).
     out : uint8[:]
@@ -119,12 +137,14 @@ def normalize_documents(
     """
     written = 0
     out_offsets[0] = 0
+    max_pairs = max_run - max_run % 2 if max_run > 1 else max_run
     for document in range(offsets.size - 1):
         position, stop = offsets[document], offsets[document + 1]
         start = written
         last = -1  # the last character written
         last_han = after_han = joinable = False
-        spaces = tabs = False
+        spaces = False
+        tabs = 0
         newlines = 0
         line = position  # where the white space behind the last newline begins
         run = 0
@@ -150,14 +170,15 @@ def normalize_documents(
                 if action == NEWLINE:
                     if collapse:
                         newlines += 1
-                        spaces = tabs = after_han = joinable = False
+                        spaces = after_han = joinable = False
+                        tabs = 0
                         position = line = following
                         continue
                     code = 10
                     action = np.uint8(0)
                 elif action == SPACE:
                     spaces = True
-                    tabs |= code == _TAB
+                    tabs += code == _TAB
                     after_han = joinable = False
                     position = following
                     continue
@@ -165,6 +186,15 @@ def normalize_documents(
                     code -= _FULLWIDTH
                     changed = True
                     action = np.uint8(0)
+                elif action == FOLD_MARK:  # ．and ％ of a number in fullwidth digits
+                    if _is_fullwidth_digit(data, position - 3, offsets[document], stop) and (
+                        code == _PERCENT or _is_fullwidth_digit(data, following, offsets[document], stop)
+                    ):
+                        code -= _FULLWIDTH
+                        changed = True
+                        action = actions[code]
+                    else:
+                        action = np.uint8(0 if code == _PERCENT else PUNCTUATION)
                 elif action == JOINER and joinable:
                     action = np.uint8(0)
                 elif action >= SPECIAL:  # deleted
@@ -188,21 +218,32 @@ def normalize_documents(
                             count += written - begin
                             last = 32
                 newlines = 0
-                spaces = tabs = False
+                spaces = False
+                tabs = 0
             elif spaces:
-                if written > start and (tabs or not (remove_han_spaces and last_han and han)):
-                    out[written] = _TAB if tabs else 32
-                    written += 1
-                    count += 1
-                    last = 32
-                spaces = tabs = False
+                if written > start:
+                    blank = last == _OPENS and code == _CLOSES
+                    if tabs > 0:
+                        for _ in range(tabs):
+                            out[written] = _TAB
+                            written += 1
+                        count += tabs
+                        last = 32
+                    elif blank or not (remove_han_spaces and last_han and han):
+                        out[written] = 32
+                        written += 1
+                        count += 1
+                        last = 32
+                spaces = False
+                tabs = 0
             after_han = han
             joinable = action & JOINABLE != 0
             unstable |= action & UNSTABLE != 0
             broken += action & DAMAGED != 0
             if action & PUNCTUATION and max_run > 0:
                 run = run + 1 if code == last else 1
-                if run > max_run:
+                paired = code in (_ELLIPSIS, _DASH)
+                if run > (max_pairs if paired else max_run):
                     changed = True
                     position = following
                     continue

@@ -18,7 +18,13 @@ import pydantic
 
 from corpuskit.clean import BoilerplateRemover, Cleaner
 from corpuskit.clean.cleaner import step_kinds
-from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
+from corpuskit.dedup import (
+    Decontaminator,
+    ExactDeduplicator,
+    LineDeduplicator,
+    MinHashDeduplicator,
+    SubstringDeduplicator,
+)
 from corpuskit.documents import DroppedText
 from corpuskit.errors import ConfigError, CorpuskitError, InputError
 from corpuskit.ingest import DEFAULT_TASK_BYTES, ReadOptions
@@ -63,10 +69,41 @@ class InputSection(_Section):
 
 
 class DeduplicateSection(_Section):
-    """Exact and near-duplicate removal; ``null`` turns one off."""
+    """What is removed as a duplicate, in this order; ``null`` turns one off.
+
+    Attributes
+    ----------
+    exact, near : ExactDeduplicator, MinHashDeduplicator or None
+        Documents.
+    index : str, optional
+        Directory of an index of earlier crawls, for `near`: this crawl is compared with it and added.
+    lines, substrings : LineDeduplicator, SubstringDeduplicator or None
+        Lines and passages that occur earlier in the corpus; off by default.
+    """
 
     exact: ExactDeduplicator | None = pydantic.Field(default_factory=ExactDeduplicator)
     near: MinHashDeduplicator | None = pydantic.Field(default_factory=MinHashDeduplicator)
+    index: str | None = None
+    lines: LineDeduplicator | None = None
+    substrings: SubstringDeduplicator | None = None
+
+
+class DecontaminateSection(_Section):
+    """Removal of documents that overlap evaluation sets.
+
+    Attributes
+    ----------
+    against : tuple of str
+        Evaluation files, directories or patterns: JSON Lines, text, Parquet.
+    background : tuple of str
+        Documents whose phrases do not count.
+    rules : Decontaminator
+        What counts as an overlap.
+    """
+
+    against: tuple[str, ...] = pydantic.Field(min_length=1)
+    background: tuple[str, ...] = ()
+    rules: Decontaminator = pydantic.Field(default_factory=Decontaminator)
 
 
 class ShardsSection(_Section):
@@ -114,6 +151,7 @@ class Recipe(_Section):
     boilerplate : BoilerplateRemover or None
         Removal of lines that a site or the corpus repeats; off by default.
     deduplicate : DeduplicateSection or None
+    decontaminate : DecontaminateSection or None
     vocabularies : tuple of VocabularySpec
     shards : ShardsSection or None
     train : TrainConfig or None
@@ -128,6 +166,7 @@ class Recipe(_Section):
     clean: dict[str, Any] = {"preset": "zh-web"}
     boilerplate: BoilerplateRemover | None = None
     deduplicate: DeduplicateSection | None = DeduplicateSection()
+    decontaminate: DecontaminateSection | None = None
     vocabularies: tuple[VocabularySpec, ...] = ()
     shards: ShardsSection | None = None
     train: TrainConfig | None = None

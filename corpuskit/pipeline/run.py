@@ -17,11 +17,12 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from corpuskit.clean.examples import SurveyOptions
-from corpuskit.documents import Tally
+from corpuskit.documents import DroppedText, Tally
 from corpuskit.engine import Engine, JobResult, Local, Observer, PendingShards, ShardOf, hold
 from corpuskit.engine import run as run_job
 from corpuskit.errors import CorpuskitError, InputError, LedgerError
@@ -30,7 +31,7 @@ from corpuskit.ingest import IngestJob, expand_inputs
 from corpuskit.jobs import Job, Slice
 from corpuskit.parts import read_documents
 from corpuskit.pipeline.cleaning_report import make_report
-from corpuskit.pipeline.recipe import Recipe, dump_recipe
+from corpuskit.pipeline.recipe import DecontaminateSection, Recipe, dump_recipe
 from corpuskit.pipeline.report import Report, StageReport
 from corpuskit.vocab import Tokenizer, VocabularyJob, unpack_artifact
 
@@ -46,7 +47,17 @@ _ADAM_CHECKPOINT_BYTES_PER_PARAMETER = 12  # float32 weights and two moments
 
 # What the shards depend on; kept in dataset.json as their provenance.
 _SHARD_SECTIONS = (
-    *("input", "clean", "boilerplate", "deduplicate", "vocabularies", "shards", "seed", "dropped_text"),
+    *(
+        "input",
+        "clean",
+        "boilerplate",
+        "deduplicate",
+        "decontaminate",
+        "vocabularies",
+        "shards",
+        "seed",
+        "dropped_text",
+    ),
 )
 
 
@@ -182,15 +193,30 @@ class _Run:
             result = self._job("boilerplate", lines)
             _check_handover(result, kept)
             documents, kept = _kept(result), result.tally.kept
-        section = self.recipe.deduplicate
-        if section is not None:
-            for name, deduplicator in (("exact", section.exact), ("near", section.near)):
-                if deduplicator is not None:
-                    job = deduplicator.job(tuple(documents), dropped_text=self.recipe.dropped_text)
-                    result = self._job(f"dedup-{name}", job)
-                    _check_handover(result, kept)
-                    documents, kept = _kept(result), result.tally.kept
+        for name, job in self._removals():
+            result = self._job(name, job(documents))
+            _check_handover(result, kept)
+            documents, kept = _kept(result), result.tally.kept
         return documents
+
+    def _removals(self) -> list[tuple[str, Callable[[list[Slice]], Job]]]:
+        """Deduplication and decontamination: a name, and the job for what is left by then."""
+        text = self.recipe.dropped_text
+        section, items = self.recipe.deduplicate, self.recipe.decontaminate
+        removals: list[tuple[str, Callable[[list[Slice]], Job]]] = []
+        if section is not None:
+            index = {"index": section.index} if section.index else {}
+            for name, deduplicator, further in (
+                ("dedup-exact", section.exact, {}),
+                ("dedup-near", section.near, index),
+                ("dedup-lines", section.lines, {}),
+                ("dedup-substrings", section.substrings, {}),
+            ):
+                if deduplicator is not None:
+                    removals.append((name, partial(_deduplication, deduplicator, text, further)))
+        if items is not None:
+            removals.append(("decontaminate", partial(_decontamination, items, text)))
+        return removals
 
     def _job(self, name: str, job: Job) -> JobResult:
         self.observer.stage_started(name)
@@ -328,6 +354,18 @@ class _Run:
             )
             self.report.samples.append({"prompt": prompt, "text": str(text)})
         self._stage(StageReport("generate", None, time.monotonic() - started))
+
+
+def _deduplication(
+    deduplicator: Any, dropped_text: DroppedText, further: dict, documents: list[Slice]
+) -> Job:
+    return deduplicator.job(tuple(documents), dropped_text=dropped_text, **further)
+
+
+def _decontamination(section: DecontaminateSection, dropped_text: DroppedText, documents: list[Slice]) -> Job:
+    return section.rules.job(
+        tuple(documents), section.against, background=section.background, dropped_text=dropped_text
+    )
 
 
 def _is_tokenizer(directory: Path, fingerprint: str) -> bool:

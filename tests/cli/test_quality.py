@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -65,3 +66,24 @@ def test_the_same_file_twice_is_an_error_and_leaves_nothing(corpus, tmp_path):
     with pytest.raises(InputError, match="in both"):
         run("train", "--good", good, "--raw", good, "--output", tmp_path / "m.ckq")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["train", "train-lm"])
+@pytest.mark.parametrize("place", ["/proc/m.ckq", "{}", "{}/file/m.ckq"])
+def test_an_output_that_cannot_be_written_is_refused_before_training(
+    corpus, tmp_path, command, place, monkeypatch
+):
+    def train(*arguments, **more):
+        pytest.fail("it was trained first")
+
+    monkeypatch.setattr("corpuskit.clean.classifier_training.train_quality_model", train)
+    monkeypatch.setattr("corpuskit.clean.perplexity_training.train_perplexity_model", train)
+    if place.startswith("/proc") and not Path("/proc/self").exists():
+        pytest.skip("no /proc on this system")
+    (tmp_path / "file").write_text("x")
+    good, raw = corpus / "good.jsonl", corpus / "raw.jsonl"
+    inputs = ["--good", good, "--raw", raw] if command == "train" else [good]
+    with pytest.raises(InputError, match="cannot be written") as caught:
+        run(command, *inputs, "--output", place.format(tmp_path))
+    assert caught.value.where == place.format(tmp_path) and "--output" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpuskit.dedup.clusters import Pairs, candidate_pairs, components, lookup_pairs, unique_pairs
+from corpuskit.dedup.clusters import Pairs, candidate_pairs, components, decide, lookup_pairs, unique_pairs
 
 U64 = st.integers(0, 2**64 - 1)
 
@@ -31,6 +32,44 @@ def test_buckets_yield_a_star_and_neighbours_and_giant_ones_only_the_star(rows, 
     sizes = [len(b) for b in buckets.values() if len(b) > 1]
     assert (counts.buckets, counts.bucket_documents) == (len(sizes), sum(sizes))
     assert counts.giant_buckets == sum(s > max_bucket for s in sizes)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), max_size=30),
+    st.integers(2, 6),
+    st.integers(0, 30),
+)
+def test_old_documents_come_first_and_have_no_edges_with_each_other(rows, max_bucket, num_old):
+    hashes = np.array([r[0] for r in rows], np.uint64)
+    priority = np.array([r[1] for r in rows], np.uint64)
+    ordinal = np.arange(len(rows), dtype=np.uint64)
+    pairs, counts = candidate_pairs(hashes, priority, ordinal, max_bucket, new_from=num_old)
+    # As if one corpus had been put in this order: old before new, then by priority.
+    order = np.lexsort((ordinal, priority, ordinal >= num_old))
+    rank = np.empty(len(rows), np.uint64)
+    rank[order] = np.arange(len(rows))
+    together, _ = candidate_pairs(hashes, rank, ordinal, max_bucket)
+    wanted = [(a, b) for a, b in zip(together.left.tolist(), together.right.tolist()) if max(a, b) >= num_old]
+    assert list(zip(pairs.left.tolist(), pairs.right.tolist())) == wanted
+    new_keys = set(hashes[num_old:].tolist())
+    sizes = [n for key, n in zip(*np.unique(hashes, return_counts=True)) if n > 1 and int(key) in new_keys]
+    assert (counts.buckets, counts.bucket_documents) == (len(sizes), sum(sizes))
+
+
+def test_from_a_cluster_with_old_documents_only_new_ones_go():
+    documents = pa.table(
+        {
+            "ordinal": np.array([0, 1, 10, 11, 12], np.uint64),
+            "id": ["o1", "o0", "n0", "n1", "n2"],
+            "characters": [5, 6, 9, 8, 7],
+            "date": pa.nulls(5, pa.string()),
+            "quality": pa.nulls(5, pa.float64()),
+        }
+    )
+    decided = decide(np.array([0, 0, 0, 1, 1]), documents, "longest", new_from=10)
+    assert decided.column("id").to_pylist() == ["n0", "n2"]
+    assert decided.column("duplicate_of").to_pylist() == ["o0", "n1"]
+    assert decided.column("cluster_size").to_pylist() == [3, 2]
 
 
 @given(st.lists(st.tuples(U64, U64, st.floats(0, 1)), max_size=20), st.lists(st.tuples(U64, U64), max_size=5))

@@ -9,10 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from dedup_helpers import edited, random_text, rows_of, run_serially, total, write_part
+from pyarrow import ipc
 
 from corpuskit.dedup import MinHashDeduplicator, jaccard, shingles
 from corpuskit.documents import document_batch, restore_dropped
 from corpuskit.errors import ArtifactError, ConfigError, MismatchError
+from corpuskit.jobs import outputs_of
 
 DEFAULT = MinHashDeduplicator()
 
@@ -168,6 +170,33 @@ def test_giant_buckets_yield_a_star_and_are_counted():
     assert result.metrics["giant_bucket_documents"] == 14 * 500
     # One star for each of the 14 identical buckets; the centre is the same, so 499 pairs in all.
     assert result.metrics["pairs"] == 499
+
+
+def test_the_job_reports_giant_buckets(tmp_path):
+    text = random_text(random.Random(2), 100)
+    batch = document_batch([f"{i:04d}" for i in range(200)], [text] * 200)
+    done = run_job(replace(DEFAULT, max_bucket=100), [batch], tmp_path / "run", num_parts=1)
+    counts = [entry.outcome.metrics["counts"] for entry in done["candidates"]]
+    assert counts == [{"giant_buckets": 1, "giant_bucket_documents": 200}] * 14
+
+
+def test_a_text_goes_only_to_the_chunks_that_need_it(corpus, tmp_path):
+    done = run_job(replace(DEFAULT, chunk_characters=2000), corpus, tmp_path / "run")
+    chunks = outputs_of(done["pairs"], "pairs")
+    assert len(chunks) > 5
+    needed = 0
+    for output in chunks:
+        rows = rows_of_output(output)
+        needed += len({row[side] for row in rows for side in ("left", "right")})
+    assert sum(output.rows for output in outputs_of(done["texts"], "texts")) == needed
+    assert sum(output.rows for output in outputs_of(done["verify"], "similarities")) == sum(
+        output.rows for output in chunks
+    )
+
+
+def rows_of_output(output):
+    with ipc.open_file(output.path) as reader:
+        return reader.read_all().to_pylist()
 
 
 def test_newest_keeps_the_latest_date_and_a_missing_date_comes_last():

@@ -262,7 +262,7 @@ def test_the_command_line_reference_describes_every_option(command):
 def recipe_sections() -> dict[str, object]:
     """Heading in the reference to the class that validates the section."""
     from corpuskit import clean
-    from corpuskit.dedup import ExactDeduplicator, MinHashDeduplicator
+    from corpuskit import dedup
     from corpuskit.ingest import ReadOptions
     from corpuskit.models import ModelConfig
     from corpuskit.pipeline import recipe
@@ -287,8 +287,12 @@ def recipe_sections() -> dict[str, object]:
         "clean.pii": clean.Pii,
         "boilerplate": clean.BoilerplateRemover,
         "deduplicate": recipe.DeduplicateSection,
-        "deduplicate.exact": ExactDeduplicator,
-        "deduplicate.near": MinHashDeduplicator,
+        "deduplicate.exact": dedup.ExactDeduplicator,
+        "deduplicate.near": dedup.MinHashDeduplicator,
+        "deduplicate.lines": dedup.LineDeduplicator,
+        "deduplicate.substrings": dedup.SubstringDeduplicator,
+        "decontaminate": recipe.DecontaminateSection,
+        "decontaminate.rules": dedup.Decontaminator,
         "vocabularies": VocabularySpec,
         "shards": recipe.ShardsSection,
         "train": TrainConfig,
