@@ -114,7 +114,7 @@ class Chunk:
         Input bytes of the slice read so far (compressed bytes for compressed files), for progress.
     counts : dict
         What is worth knowing of its web pages, by name: ``charset gb18030``, ``mojibake
-        repaired:gb18030-as-latin-1`` ….
+        repaired:gb18030-as-latin-1``, ``body cut`` ….
     """
 
     batch: pa.RecordBatch | None

@@ -4,7 +4,8 @@ fastwarc's iterator returns a cut record without an error, stops at the first da
 and so loses all that follow, and inflates without bound (measured: a member damaged in the middle
 of ten cost the five behind it). So the frames are found here: every record is compared with its
 Content-Length, a member is believed only when its checksum has been verified, and after damage the
-search goes on at the next member, or the next line, that begins with ``WARC/``. A member that
+search goes on at the next member, or the next line, that begins with ``WARC/``; so it does inside
+a record that says it is longer than records may be, unless it ends where it says. A member that
 inflates hugely is given up on the way by a budget of bytes and ratio, and reading goes on at the
 next, so a record costs no more time than its own bytes are worth.
 """
@@ -68,7 +69,8 @@ def read_frames(stream: ByteStream, max_record_bytes: int, max_ratio: int = 200)
     stream : ByteStream
         At the start of the file.
     max_record_bytes : int
-        Records that say they are larger are read through and reported, not kept.
+        Records that say they are larger are skipped and reported, not kept; one that does not end
+        where it says ends where the next record begins.
     max_ratio : int
         Where more than `max_record_bytes` lie between two records (or in a record that is too
         large) and they are more than this times their compressed size, the rest of their member is
@@ -146,8 +148,10 @@ class _Framer:
             return Frame(position, offset, record_type, fields, problem=("ingest/bad-record", detail))
         total = len(header) + length
         if total > self._max_record_bytes:
-            self._discard(total)
+            skipped = self._skip_large(total)
             detail = f"the record has {total} bytes, more than {self._max_record_bytes}"
+            if skipped < total:
+                detail += f", by its Content-Length; reading goes on after {skipped}"
             return Frame(position, offset, record_type, fields, problem=("ingest/too-large", detail))
         try:
             self._fill(total)
@@ -222,11 +226,30 @@ class _Framer:
             if not self._more():
                 return False
 
-    def _skip_junk(self) -> int:
-        """Drop at least a byte, up to the next line or member that begins a record; return how many."""
+    def _skip_large(self, size: int) -> int:
+        """Drop a record of `size` bytes, or up to the next record where that is not its size."""
+        if isinstance(self._stream, PlainStream):
+            # One look at where it should end, so a file of lies is still read only once.
+            end = self._stream.position - len(self._buffer) + size
+            around = self._stream.peek(end - 1, 1 + _VERSION_LINE_BYTES)
+            following = around[1:].lstrip(b"\r\n")
+            if around and _MAGIC.startswith(following[: len(_MAGIC)]):
+                self._buffer.clear()
+                self._stream.seek(end)
+                return size
+        return self._skip_junk(size)
+
+    def _skip_junk(self, limit: int | None = None) -> int:
+        """Drop at least a byte, up to the next line or member that begins a record; return how many.
+
+        With a `limit`, no more than that.
+        """
         dropped = 0
         while True:
             found = _NEXT_RECORD.search(self._buffer, 1)
+            if limit is not None and dropped + (found.start() if found else len(self._buffer)) >= limit:
+                self._drop(limit - dropped)
+                return limit
             if found is not None:
                 self._drop(found.start())
                 return dropped + found.start()
@@ -241,12 +264,6 @@ class _Framer:
             if len(self._members) > members and self._begins_record(before):
                 self._drop(before)
                 return dropped + before
-
-    def _discard(self, size: int) -> None:
-        while size and (self._buffer or self._more()):
-            count = min(size, len(self._buffer))
-            self._drop(count)
-            size -= count
 
     def _more(self) -> bool:
         data = self._stream.read(_READ_BYTES)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from corpuskit.errors import InputError
 from corpuskit.files import is_temporary
+from corpuskit.ingest.attempts import redact
 from corpuskit.ingest.chunks import ReadOptions
 from corpuskit.ingest.formats import FORMATS, base_name, compression_of, format_of, require_format
-from corpuskit.ingest.remote import RemoteFile, find_remote, is_url, local_path, redact
+from corpuskit.ingest.remote import RemoteFile, find_remote, is_url, local_path
 from corpuskit.ingest.streams import open_file
 from corpuskit.jobs import Slice, group_slices
 

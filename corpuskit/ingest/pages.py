@@ -165,6 +165,8 @@ class PageBatches:
         builder.count(f"charset {outcome.charset}")
         if outcome.mojibake is not None:
             builder.count(f"mojibake {outcome.mojibake}")
+        if outcome.cut:
+            builder.count("body cut")
 
 
 def _here(request: PageRequest, limits: PageLimits) -> Result:

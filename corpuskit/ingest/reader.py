@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from corpuskit.documents import DocumentBatch, Quarantined
+from corpuskit.ingest.attempts import redact
 from corpuskit.ingest.chunks import Chunk, ReadOptions, TextUnit
 from corpuskit.ingest.formats import require_format
 from corpuskit.ingest.inputs import expand_inputs
-from corpuskit.ingest.remote import is_url, redact
+from corpuskit.ingest.remote import is_url
 from corpuskit.jobs import Slice
 
 if TYPE_CHECKING:

@@ -16,18 +16,13 @@ from __future__ import annotations
 import io
 import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, BinaryIO
 
-from corpuskit.errors import InputError, MissingExtra
-
-ATTEMPTS = 5
-FIRST_PAUSE_S = 0.25
-"""Pause before the second attempt; doubled before each further one (3.75 s in all)."""
+from corpuskit.errors import CorpuskitError, InputError, MissingExtra
+from corpuskit.ingest.attempts import cause_of, explained, redact, retry
 
 _FIRST_BLOCK_BYTES = 64 << 10
 _MAX_BLOCK_BYTES = 8 << 20
@@ -42,9 +37,6 @@ _PACKAGES = {
 }  # fmt: skip
 _IDENTITY_KEYS = ("ETag", "etag", "md5", "md5Hash", "Content-MD5", "Digest", "LastModified", "Last-Modified",
                   "last_modified", "mtime", "updated", "modified", "created", "CRC", "date_time")  # fmt: skip
-_PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ImportError)
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -76,21 +68,6 @@ def local_path(url: str) -> str | None:
     return rest if scheme.lower() in ("file", "local") and "::" not in rest else None
 
 
-def redact(url: str) -> str:
-    """A URL as it may be shown and stored: without user information and query (signatures, tokens)."""
-    return "::".join(_redact_one(part) for part in url.split("::"))
-
-
-def _redact_one(part: str) -> str:
-    scheme, separator, rest = part.partition("://")
-    if not separator:
-        return part
-    if scheme.lower() in ("http", "https"):
-        rest = rest.partition("?")[0].partition("#")[0]
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
-
-
 def find_remote(url: str) -> tuple[str, list[RemoteFile], bool]:
     """The files that a URL names: a file, a directory (all below it), or a pattern.
 
@@ -111,12 +88,13 @@ def find_remote(url: str) -> tuple[str, list[RemoteFile], bool]:
     MissingExtra
         If the protocol needs a package that is not installed.
     """
+    url = _lower_schemes(url)
     head, _, chain = url.partition("::")
-    scheme = head.partition("://")[0].lower()
+    scheme = head.partition("://")[0]
     web = scheme in ("http", "https")
     system, path = _filesystem(url)
     if any(character in head for character in ("*[" if web else "*?[")):
-        found = _retry(lambda: system.glob(path, detail=True), url)
+        found = retry(lambda: system.glob(path, detail=True), url)
         anchor = _fixed_beginning(head)
         files = {name: info for name, info in found.items() if _is_file(info)}
         named = False
@@ -125,21 +103,23 @@ def find_remote(url: str) -> tuple[str, list[RemoteFile], bool]:
             raise InputError("the pattern matches nothing", where=redact(url), hint=hint)
     else:
         if web:  # every address of the web is a page; only its form says that one is a directory
-            info = {"type": "directory"} if head.endswith("/") else _retry(lambda: system.info(path), url)
+            info = {"type": "directory"} if head.endswith("/") else retry(lambda: system.info(path), url)
         else:
             info = _info_of(system, path, url)
         named = _is_file(info)
         if named:
             files, anchor = {path: info}, _parent(head)
         else:
-            found = _retry(lambda: system.find(path, detail=True), url)
+            # fsspec passes over what it cannot list; of a server that is down that would be everything.
+            strict = {"on_error": _raise_unless_missing} if web else {}
+            found = retry(lambda: system.find(path, detail=True, **strict), url)
             files, anchor = {name: more for name, more in found.items() if _is_file(more)}, head.rstrip("/")
     suffix = f"::{chain}" if chain else ""
     result = []
     for name in sorted(files):
         info = files[name]
         if info.get("size") is None and not named:
-            info = _retry(lambda name=name: system.info(name), url)  # type: ignore[misc]
+            info = retry(lambda name=name: system.info(name), url)  # type: ignore[misc]
         full = head if named else _with_protocol(scheme, name)
         result.append(RemoteFile(full + suffix, info.get("size"), _identity(info)))
     return anchor + suffix, result, named
@@ -147,11 +127,16 @@ def find_remote(url: str) -> tuple[str, list[RemoteFile], bool]:
 
 def _info_of(system: Any, path: str, url: str) -> dict:
     try:
-        return _retry(lambda: system.info(path), url)
+        return retry(lambda: system.info(path), url)
     except InputError:
-        if _retry(lambda: system.isdir(path), url):  # some stores know directories only by their files
+        if retry(lambda: system.isdir(path), url):  # some stores know directories only by their files
             return {"type": "directory"}
         raise
+
+
+def _raise_unless_missing(error: Exception) -> None:
+    if not isinstance(cause_of(error), FileNotFoundError):
+        raise error
 
 
 def _is_file(info: dict) -> bool:
@@ -177,18 +162,28 @@ def _fixed_beginning(head: str) -> str:
     return "/".join(parts[:wild])
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL and the path in it."""
-    import fsspec
+def _lower_schemes(url: str) -> str:
+    """Schemes are the same in any case (RFC 3986, section 3.1), but not to fsspec."""
+    return "::".join(_URL.sub(lambda match: match[0].lower(), part, count=1) for part in url.split("::"))
 
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    """The fsspec file system of a URL and the path in it; may connect, or open an archive."""
+    url = _lower_schemes(url)
     for part in url.split("::"):
-        if is_url(part) and "@" in urlsplit(part).netloc:
+        if is_url(part) and "@" in re.split("[/?#]", part.partition("://")[2])[0]:
             raise InputError(
                 "the URL holds credentials",
                 where=redact(url),
                 hint="give them through the environment or the configuration of the file system's library",
             )
-    scheme = url.partition("://")[0].lower()
+    return retry(lambda: _connect(url), url)
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    scheme = url.partition("://")[0]
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
@@ -198,51 +193,13 @@ def _filesystem(url: str) -> tuple[Any, str]:
             f"reading {scheme}:// needs a package that is not installed", where=redact(url), hint=hint
         ) from error
     except ValueError as error:
+        if scheme in fsspec.available_protocols():
+            raise
         raise InputError(
             f"{scheme}:// is no protocol that can be read",
             where=redact(url),
             hint="for example s3://, gs://, http://, zip://inner::outer, or a local path",
         ) from error
-
-
-def _retry(action: Callable[[], Result], url: str) -> Result:
-    """The result of `action`, tried again with pauses where a further attempt may help."""
-    pause = FIRST_PAUSE_S
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return action()
-        except InputError:
-            raise
-        except Exception as error:
-            if isinstance(error, FileNotFoundError):
-                raise InputError("no such file", where=redact(url), hint="check the address") from error
-            status = getattr(error, "status", None) or 0
-            refused = isinstance(error, PermissionError) or status in (401, 403)
-            if refused or "Unable to locate credentials" in str(error):
-                raise InputError(
-                    "access is refused",
-                    where=redact(url),
-                    hint="credentials come from the environment or the configuration of the "
-                    "file system's library",
-                ) from error
-            permanent = isinstance(error, _PERMANENT) or (400 <= status < 500 and status not in (408, 429))
-            if permanent or attempt == ATTEMPTS:
-                tried = "" if permanent else f" ({attempt} attempts)"
-                raise InputError(
-                    f"it cannot be read: {type(error).__name__}{_explained(error, url)}{tried}",
-                    where=redact(url),
-                    hint="the same command resumes where it stopped",
-                ) from error
-        time.sleep(pause)
-        pause *= 2
-    raise AssertionError("unreachable")
-
-
-def _explained(error: Exception, url: str) -> str:
-    """What an error says, unless it quotes a URL with something secret in it."""
-    text = str(error).strip()
-    secret = redact(url) != url and any(part and part in text for part in urlsplit(url).query.split("&"))
-    return f": {text}" if text and not secret else ""
 
 
 class _ShortAnswer(OSError):
@@ -300,9 +257,9 @@ class _RangeFile(io.RawIOBase):
         goes_on = bool(self._block) and self._position == self._block_start + len(self._block)
         self._block_bytes = min(2 * self._block_bytes, _MAX_BLOCK_BYTES) if goes_on else _FIRST_BLOCK_BYTES
         start, stop = self._position, min(self._position + self._block_bytes, self._size)
-        data = _retry(lambda: self._range(start, stop), self._url)
+        data = retry(lambda: self._range(start, stop), self._url)
         if len(data) > stop - start:
-            self._copy = _retry(lambda: _copied(self._system, self._path, self._size), self._url)
+            self._copy = retry(lambda: _copied(self._system, self._path, self._size), self._url)
         else:
             self._block, self._block_start = data, start
 
@@ -326,7 +283,10 @@ class _HandleFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._handle.seek(offset, whence)
+        try:
+            return self._handle.seek(offset, whence)
+        except Exception as error:  # going back in an archive reads it again
+            raise self._damaged(error) from error
 
     def tell(self) -> int:
         return self._handle.tell()
@@ -334,17 +294,19 @@ class _HandleFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = self._handle.read(len(buffer))
-        except InputError:
-            raise
         except Exception as error:  # whatever the archive's library raises for a damaged one
-            raise InputError(
-                f"the archive is damaged: {error}", where=redact(self._url), hint="fetch it again"
-            ) from error
+            raise self._damaged(error) from error
         if not data and self._size is not None and self.tell() < self._size:
             what = f"it ends at byte {self.tell()} of {self._size}"
             raise InputError(what, where=redact(self._url), hint="fetch it again")
         buffer[: len(data)] = data
         return len(data)
+
+    def _damaged(self, error: Exception) -> CorpuskitError:
+        if isinstance(error, CorpuskitError):
+            return error
+        what = f"the archive is damaged: {type(error).__name__}{explained(error, self._url)}"
+        return InputError(what, where=redact(self._url), hint="fetch it again")
 
     def close(self) -> None:
         self._handle.close()
@@ -379,12 +341,12 @@ def open_remote(url: str) -> Iterator[BinaryIO]:
         If the protocol needs a package that is not installed.
     """
     system, path = _filesystem(url)
-    size = _retry(lambda: system.info(path), url).get("size")
+    size = retry(lambda: system.info(path), url).get("size")
     raw: Any
     if "::" in url:
-        raw = _HandleFile(_retry(lambda: system.open(path, "rb"), url), url, size)
+        raw = _HandleFile(retry(lambda: system.open(path, "rb"), url), url, size)
     elif size is None:
-        raw = _retry(lambda: _copied(system, path, None), url)
+        raw = retry(lambda: _copied(system, path, None), url)
     else:
         raw = _RangeFile(system, path, url, size)
     with raw, io.BufferedReader(raw, _BUFFER_BYTES) as file:

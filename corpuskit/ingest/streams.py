@@ -91,6 +91,18 @@ class PlainStream:
 
     read_member = read
 
+    def seek(self, position: int) -> None:
+        """Read on from there."""
+        self._file.seek(position)
+
+    def peek(self, position: int, size: int) -> bytes:
+        """Up to `size` bytes from a place; reading goes on where it was."""
+        before = self._file.tell()
+        self._file.seek(position)
+        data = self._file.read(size)
+        self._file.seek(before)
+        return data
+
     def resync(self, prefix: bytes) -> bool:
         """Nothing to find: an uncompressed file has no members."""
         return False

@@ -61,6 +61,7 @@ def _request(frame: Frame, url: str) -> PageRequest:
         raise BodyError("ingest/not-text", f"a record of type {frame.record_type or 'none'!r}")
     content_type = frame.fields.get("content-type", "")
     start, transfer, encodings = frame.content_start, "", ""
+    cut = bool(frame.fields.get("warc-truncated"))
     if content_type.lower().startswith("application/http"):
         head = parse_head(frame.data, start)
         if head.status is None:
@@ -70,7 +71,17 @@ def _request(frame: Frame, url: str) -> PageRequest:
         content_type, start = head.fields.get("content-type", ""), head.body_start
         transfer = head.fields.get("transfer-encoding", "")
         encodings = head.fields.get("content-encoding", "")
+        cut |= not transfer and _is_short(head.fields.get("content-length", ""), len(frame.data) - start)
     mime, charset = media_type(content_type)
     if mime and mime not in TEXT_TYPES:
         raise BodyError("ingest/not-text", f"{mime} {url}".strip())
-    return PageRequest(frame.data[start:], mime, charset, transfer, encodings, url)
+    return PageRequest(frame.data[start:], mime, charset, transfer, encodings, url, cut)
+
+
+def _is_short(content_length: str, body_bytes: int) -> bool:
+    """Whether fewer bytes came than the HTTP header promises.
+
+    More are no sign of anything: crawlers that store a body decoded leave its length as it was.
+    """
+    said = content_length.isascii() and content_length.isdecimal() and len(content_length) < 16
+    return said and int(content_length) > body_bytes

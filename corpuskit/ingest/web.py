@@ -39,6 +39,8 @@ class PageRequest(NamedTuple):
         Values of ``Transfer-Encoding`` and ``Content-Encoding``.
     url : str
         For messages.
+    cut : bool
+        Whether the archive shows that the end of the body is missing.
     """
 
     body: bytes
@@ -47,6 +49,7 @@ class PageRequest(NamedTuple):
     transfer: str = ""
     encodings: str = ""
     url: str = ""
+    cut: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -55,7 +58,10 @@ class PageRequest(NamedTuple):
 
 
 class PageText(NamedTuple):
-    """What a page gave; `mojibake` is that of `corpuskit.clean.decode.Decoded`."""
+    """What a page gave; `mojibake` is that of `corpuskit.clean.decode.Decoded`.
+
+    `cut` says that the end of its body is missing; the text goes as far as the body does.
+    """
 
     text: str
     title: str | None
@@ -63,6 +69,7 @@ class PageText(NamedTuple):
     author: str | None
     charset: str
     mojibake: str | None
+    cut: bool = False
 
 
 def page_text(request: PageRequest, limits: PageLimits) -> PageText:
@@ -77,9 +84,12 @@ def page_text(request: PageRequest, limits: PageLimits) -> PageText:
     from corpuskit.clean.decode import decode
     from corpuskit.clean.extract import MAX_PAGE_BYTES, PageOverBudget, extract
 
-    body, mime = request.body, request.mime
+    body, mime, cut = request.body, request.mime, request.cut
     if request.transfer or request.encodings:
-        body = decode_body(body, request.transfer, request.encodings, limits.max_bytes, limits.max_ratio)
+        body, ends_early = decode_body(
+            body, request.transfer, request.encodings, limits.max_bytes, limits.max_ratio
+        )
+        cut |= ends_early
     if not mime and not looks_like_html(body):
         raise BodyError("ingest/not-text", f"no content type {request.url}".strip())
     # Text in UTF-8 is at least half as long as the same in any other charset of the web.
@@ -90,7 +100,7 @@ def page_text(request: PageRequest, limits: PageLimits) -> PageText:
         detail = f"{decoded.error_rate:.1%} of the characters cannot be decoded as {decoded.encoding}"
         raise BodyError("ingest/unknown-charset", detail)
     if mime == "text/plain":
-        result = PageText(decoded.text, None, None, None, decoded.encoding, decoded.mojibake)
+        result = PageText(decoded.text, None, None, None, decoded.encoding, decoded.mojibake, cut)
     else:
         try:
             page = extract(decoded.text)
@@ -100,7 +110,9 @@ def page_text(request: PageRequest, limits: PageLimits) -> PageText:
             raise
         except Exception as error:  # a hostile page must not end the run; the report counts them
             raise BodyError("ingest/extraction-failed", f"{type(error).__name__}: {error}") from error
-        result = PageText(page.text, page.title, page.date, page.author, decoded.encoding, decoded.mojibake)
+        result = PageText(
+            page.text, page.title, page.date, page.author, decoded.encoding, decoded.mojibake, cut
+        )
     if not result.text.strip():
         raise BodyError("ingest/empty", "the page has no text")
     return result

@@ -68,7 +68,15 @@ EDGES = [
     "展开全文",
     "点击查看更多",
     "上一篇：春天来了",
-    "版权声明：本网站的所有文字均归作者所有，未经许可不得转载。",
+    "版权声明：本网站的所有文字均归作者所有，未经许可不得转载",
+    "转载请注明出处。",
+    "版权所有 翻印必究",
+    "扫一扫下载客户端",
+    "如有侵权，请联系删除。",
+    "本文转自网络，版权归原作者所有，如有侵权请联系删除。",
+    "声明：本文仅代表作者本人观点，与本站无关。",
+    "特别声明：本站文章仅代表作者观点",
+    "责任编辑：张三",
     "本文为作者原创，未经授权不得转载。",
     "Copyright © 2020 某某网 All Rights Reserved",
     "京ICP备12345678号-1",
@@ -87,6 +95,21 @@ NOT_EDGES = [
     "下一章我们讲述他童年的故事，请看官稍候。" * 3,
     "收藏家们纷纷赶来",
     "来源可靠的消息说，桥已经修好了。",
+    "文章写得再好，如果没有授权也不能发表在这里。",
+    "分享到这里就结束了，谢谢大家的阅读，我们明天见。",
+    "分享到这里就结束了",
+    "特别声明：本店春节期间不打烊，欢迎光临…",
+    "特别声明：本店春节期间不打烊，欢迎光临",
+    "下一章讲述了主人公如何离开家乡。",
+    "下一章讲述了主人公如何离开家乡",
+    "扫一扫院子里的落叶，心情也好了起来。",
+    "编辑：我们需要一位懂技术的人。",
+    "未经许可，任何单位不得转载本台新闻，这是《广播条例》第五条的要求，我们应当遵守。",
+    "他说：“未经许可，不得转载我的小说！”",
+    "版权声明：本网站的所有文字均归作者所有。转载请先写信来问",
+    "推荐阅读三体这本书给朋友",
+    "本文由编辑联系作者授权发表",
+    "文章写得再好如果没有授权也不能发表在这里",
 ]
 BODY = [f"第{i}段正文讲的是山里的生活，和往年一样平静。" for i in "一二三四五六七八九十甲乙丙"]
 
@@ -106,13 +129,26 @@ def test_sentences_that_begin_like_furniture_stay(line):
 
 def test_a_document_of_furniture_is_dropped_and_one_at_the_limit_is_not():
     step = BoilerplateLines(max_removed_share=0.5)
-    body = "八个字的正文一行"
+    body = "四字一行\n四字一行"
     batch = document_batch(["a", "b"], [f"{body}\n责任编辑：欧阳小明", f"{body}\n责任编辑：王小明"])
     kept, dropped = step(batch)
     assert kept.column("text").to_pylist() == [body]
     (row,) = dropped.to_pylist()
     assert (row["id"], row["reason"], row["threshold"]) == ("a", "clean/boilerplate_share", 0.5)
     assert row["text"] == f"{body}\n责任编辑：欧阳小明" and row["value"] == 9 / 17
+
+
+@pytest.mark.parametrize(
+    "text", ["返回顶部", "本文为原创，未经授权不得转载。", "一行正文。\n\n责任编辑：王小明"]
+)
+def test_documents_of_fewer_than_three_lines_lose_none(text):
+    assert strip(text) == text
+
+
+def test_one_may_do_without_patterns():
+    text = "\n".join([*BODY, "返回顶部", "转载请注明出处。"])
+    assert strip(text, BoilerplateLines(edge_patterns=())) == text.removesuffix("\n转载请注明出处。")
+    assert strip(text, BoilerplateLines(edge_patterns=(), edge_formulas=())) == text
 
 
 def test_what_was_removed_is_counted():
@@ -144,6 +180,7 @@ def test_white_space_does_not_count_and_marks_do():
         lambda: BoilerplateLines(min_repeats=1),
         lambda: BoilerplateLines(max_removed_share=2),
         lambda: BoilerplateLines(edge_patterns=("(",)),
+        lambda: BoilerplateLines(edge_formulas=("(",)),
     ],
 )
 def test_impossible_values_are_refused(make):

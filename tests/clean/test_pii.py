@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpuskit.clean.normalize import normalize_text
-from corpuskit.clean.pii import Pii, mask_text, mask_texts, scrub
+from corpuskit.clean.pii import Pii, mask_batch, mask_text, mask_texts, scrub
 from corpuskit.clean.pii_rules import KINDS
 from corpuskit.clean.pii_validators import passes_luhn, resident_id_check
 from corpuskit.documents import document_batch
@@ -71,6 +71,9 @@ POSITIVE = {
         ("传真：6543210", "6543210"),
         ("Tel: (86-10) 6277 1234", "(86-10) 6277 1234"),
         ("横线长的0755—26712345", "0755—26712345"),
+        ("电话：021－12345678", "021－12345678"),
+        ("电话：(021)12345678", "(021)12345678"),
+        ("电话号码是（0571）1234567", "（0571）1234567"),
     ],
     "email": [
         ("邮箱abc@163.com联系我", "abc@163.com"),
@@ -121,6 +124,8 @@ POSITIVE = {
         ("服务器IP为8.8.4.4", "8.8.4.4"),
         ("打开http://61.15.49.46:8022", "61.15.49.46"),
         ("解析到2400:3200::1了", "2400:3200::1"),
+        ("地址：2400:3200::1，可达", "2400:3200::1"),
+        ("IP：2400:3200:0:0:0:0:0:1", "2400:3200:0:0:0:0:0:1"),
     ],
     "url_secret": [
         ("http://a.cn/cb?access_token=abcdef123456&x=1", "abcdef123456"),
@@ -163,6 +168,8 @@ NEARLY = {
         "区号不存在的0600-8888888",
         "北京的010-6277123少一位",
         "2010-06-27发布",
+        "编号：021－12345678",
+        "电话：(021)1234567890",
         "合同编号0571-88888888",
         "面积8888 6666平方米",
         "自1990-2024年",
@@ -213,6 +220,8 @@ NEARLY = {
         "fe80::1和::1",
         "五段1.2.3.4.5",
         "std::string a::b",
+        "标签：dead::beef:",
+        "命名：foo::dead::beef",
         "见图1.2.3.150",
     ],
     "url_secret": [
@@ -355,6 +364,41 @@ def test_a_batch_without_any_is_returned_itself():
     batch = document_batch(["a", "b"], ["山路弯弯曲曲通向云雾深处。", ""])
     assert PII.judge(batch).batch is batch
     assert PII(document_batch([], [])).kept.num_rows == 0
+
+
+COLUMNS = {
+    "title": ["王先生13812345678的启事", None],
+    "url": ["http://a.cn/13812345678?access_token=abcdef123456", "http://a.cn/b@c.cn"],
+    "source": ["13812345678", "x"],
+}
+MASKED = {
+    "title": ["王先生<手机号>的启事", None],
+    "url": ["http://a.cn/13812345678?access_token=<密钥>", "http://a.cn/b@c.cn"],
+    "source": ["13812345678", "x"],
+}
+
+
+def test_title_and_address_are_masked_with_the_text():
+    batch = document_batch(["a", "b"], ["手机13812345678", "山路"], COLUMNS)
+    for masked in (mask_batch(batch, PII), PII(batch).kept):
+        assert masked.schema == batch.schema
+        assert masked.column("text").to_pylist() == ["手机<手机号>", "山路"]
+        assert masked.drop_columns(["id", "text"]).to_pydict() == MASKED
+        assert mask_batch(masked, PII) is masked
+    assert mask_batch(batch, Pii(mobile="off", url_secret="off")) is batch
+
+
+def test_dropped_rows_are_masked_in_every_column():
+    batch = document_batch(["a", "b"], ["手机13812345678", "手机13812345678"], COLUMNS)
+    _, dropped = Pii(mobile="drop")(batch)
+    assert [row["text"] for row in dropped.to_pylist()] == ["手机<手机号>"] * 2
+    documents = dropped.column("document").to_pylist()
+    assert {name: [row[name] for row in documents] for name in MASKED} == MASKED
+
+
+def test_columns_that_are_no_strings_are_left():
+    batch = document_batch(["a"], ["山路"], {"title": [13812345678]})
+    assert mask_batch(batch, PII) is batch
 
 
 def test_masking_keeps_nulls():

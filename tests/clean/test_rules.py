@@ -36,7 +36,7 @@ CASES = [
     ("symbol_share", QUALITY, lambda k: PROSE + "＋＝＞" * k, 9),
     ("stops", QUALITY, lambda k: UNFINISHED * k + "。", 14),
     ("function_share", QUALITY, lambda k: PROSE[:50] + NAMES * k, 18),
-    ("function_characters", QUALITY, lambda k: NAMES + "新鲜蔬菜" + "的了在"[: 3 - k] + NAMES, 1),
+    ("function_characters", QUALITY, lambda k: 2 * NAMES + "的了在"[: 3 - k] + 2 * NAMES, 1),
     ("terminated_line_share", QUALITY, lambda k: PROSE[:46] + f"\n{UNFINISHED}" * k, 20),
     ("short_line_share", QUALITY, lambda k: PROSE + "买豆腐了。\n" * k, 12),
     ("mean_line_characters", QUALITY, lambda k: PROSE + "要。\n" * k, 41),
@@ -173,6 +173,7 @@ def test_an_empty_batch_passes_through(step):
         lambda: Repetition(max_duplicate_ngram_shares=(0.1,) * 5 + (1.1,)),
         lambda: Spam(max_links_per_1000=-1),
         lambda: Spam(min_spam_terms=0),
+        lambda: Spam(min_links=0),
         lambda: Spam(spam_terms=("",)),
         lambda: Spam(spam_terms=("a\nb",)),
     ],
@@ -188,8 +189,61 @@ def test_impossible_values_are_refused(make):
         "如果要显示公式，而不是结果，请先选中单元格，再打开菜单，把公式一项勾上，然后确定",
         "If the cell holds a formula, select it, open the menu, and tick the box.",
         "租房|二手房|新房|装修。",
+        "x, y, z, w, h, c = 输入, a, b, c, d, e",
     ],
-    ids=["clauses without a stop", "English", "few words"],
+    ids=["clauses without a stop", "English", "few words", "code"],
 )
 def test_sentences_of_short_clauses_are_no_keyword_soup(line):
     assert check_of(SPAM, "keyword_soup", PROSE + f"{line}\n" * 20).values[0] == 0
+
+
+SHORT = "图书馆周六照常开放，办证请带身份证，借书期限三十天，逾期每天收一角钱。还书可以投到门口的箱子里。"
+
+
+@pytest.mark.parametrize(
+    ("addition", "links"),
+    [
+        ("详见 www.a.cn", 0),
+        ("详见 www.a.cn 与 www.b.cn", 0),
+        ("写信到 a@b.cn、c@d.com、e@f.org", 0),
+        ("详见 www.a.cn、www.b.cn、www.c.cn", 3),
+    ],
+)
+def test_a_short_text_may_name_an_address_and_mail_is_none(addition, links):
+    assert check_of(SPAM, "links", SHORT + addition).failed[0] == (links > 0)
+    assert (check_of(SPAM, "link_share", SHORT + addition).values[0] > 0) == (links > 0)
+    assert check_of(Spam(min_links=1), "links", SHORT + "a@b.cn").values[0] == 0
+
+
+FEW_FUNCTION_CHARACTERS = {
+    "verse": "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。空山新雨后，天气晚来秋。"
+    "明月松间照，清泉石上流。竹喧归浣女，莲动下渔舟。随意春芳歇，王孙自可留。",
+    "weather": "今天夜间：多云转晴，北风二三级，最低气温零下五度。明天白天：晴，南风三级，最高气温六度；"
+    "山区有轻雾，能见度一千米。",
+    "chronicle": "顺治九年春三月，大旱。夏四月，雨雹，麦损。五月，飞蝗蔽天。秋七月，河决，漂没田庐数百家。"
+    "冬十月，大雪深三尺，人畜冻死。十二月，地震，城垣倾圮，知县李公捐俸重修。",
+}
+
+
+@pytest.mark.parametrize("kind", FEW_FUNCTION_CHARACTERS)
+def test_verse_weather_and_chronicles_pass(kind):
+    kept, dropped = PRESETS["zh-web"](document_batch(["d"], [FEW_FUNCTION_CHARACTERS[kind]]))
+    assert kept.num_rows == 1, dropped.column("reason")
+
+
+def test_books_may_be_verse_and_unpunctuated():
+    verse = "\n".join(HAN[i : i + 5] for i in range(0, 60, 5))
+    unpunctuated = "\n".join(HAN[i : i + 12] + HAN[40 - i : 48 - i] for i in range(0, 36, 3))
+    for text in (verse * 4, unpunctuated):
+        kept, dropped = PRESETS["zh-books"].quality(document_batch(["d"], [text]))
+        assert kept.num_rows == 1, dropped.column("reason")
+
+
+@pytest.mark.parametrize("date", ["2024-03-05", "2024年3月", "3月5日", "05/03/24", "1999-1"])
+def test_lines_with_a_date_are_dated(date):
+    assert check_of(QUALITY, "dated_line_share", f"{HEADLINE} {date}\n" * 6).values[0] == 1
+
+
+@pytest.mark.parametrize("numbers", ["112-108", "10-12", "第12-15页", "3/4", "5年12个", "010-6277-1234"])
+def test_scores_ranges_and_telephones_are_no_dates(numbers):
+    assert check_of(QUALITY, "dated_line_share", f"{HEADLINE} {numbers}\n" * 6).values[0] == 0

@@ -194,3 +194,20 @@ def test_99_of_100_sentences_of_20_characters_are_told_right(shared_data):
             name,
             [x for x in zip(found, lines) if x[0] != label],
         )
+
+
+@pytest.mark.parametrize(
+    ("traditional", "simplified"),
+    [
+        ("他撐著傘，帶著孩子，顯得很著急。", "他撑着伞，带着孩子，显得很着急。"),
+        ("著名作家的著作，效果顯著，這是原著。", "著名作家的著作，效果显著，这是原著。"),
+        ("土著居民的名著，成績卓著，論著很多。", "土著居民的名著，成绩卓著，论著很多。"),
+        ("他著有《紅樓夢》續書，大家談論著他。", "他著有《红楼梦》续书，大家谈论着他。"),
+        ("左氏著《國語》，見微知著，主編著者編著的書。", "左氏著《国语》，见微知著，主编著者编著的书。"),
+        ("香港人穿着校服，帶着書包，談着編著工作和新著。", "香港人穿着校服，带着书包，谈着编著工作和新著。"),
+        ("乾隆年間，穿着紅衣的人過來，看見顯著的標誌。", "乾隆年间，穿着红衣的人过来，看见显著的标志。"),
+    ],
+)
+def test_the_particle_is_written_as_on_the_mainland_and_works_keep_their_name(traditional, simplified):
+    kept, _ = ToSimplified()(document_batch(["t"], [traditional]))
+    assert kept.column("text").to_pylist() == [simplified]

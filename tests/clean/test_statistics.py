@@ -52,13 +52,19 @@ PIECES = st.sampled_from(
         *"中国说們的了是の한aＡé1１，。！？…；”』.·-/、｜【】 \u3000\n\n\r\t\u200b€😀\U00020000Я\x00年•*",
         "展开全文", "查看更多", "更多", "more", ">>", "»", "...", "。。", "http://a.b/c", "www.x.com",
         "a@b.cn", ".com", "xwww.", "VIP", "vip9", "av", "加微信领奖", "加微信", "包邮", "Lorem Ipsum",
-        "请启用JavaScript", "2024-01-05", "3月4日", "12/", "新房|租房|装修|家具|家电|二手",
+        "请启用JavaScript", "2024-01-05", "3月4日", "12/", "2024-", "1999年", "新房|租房|装修|家具|家电|二手",
         "今天天气很好，我们去公园。\n", "第一章 总则\n", "哈哈哈哈", "abab", "</p>", "。</p>\n", "<br>",
         "<", ">",
     ]
 )  # fmt: skip
 TEXT = st.lists(PIECES, max_size=60).map("".join) | st.text(max_size=30)
 
+
+DATE = re.compile(
+    rf"(?<!\d)(?:19|20)\d\d[{DATE_JOINTS}]\d|(?<!\d)\d\d?月\d|\d[{DATE_JOINTS}]\d\d?[{DATE_JOINTS}]\d",
+    re.ASCII,
+)
+"""A year and what follows, month and day, or three numbers."""
 
 TERMINATED = re.compile(
     rf"[{re.escape(TERMINAL)}](?:[{re.escape(CLOSING)}]|<[\x00-\x3d\x3f-\x7f]*>)*(?:<[\x00-\x3d\x3f-\x7f]*)?$"
@@ -126,18 +132,20 @@ def reference_counts(text: str) -> dict[int, int]:
                 if len(visible) < LIST_LINE_CHARACTERS:
                     counts[k.LIST_LINES] += 1
                     counts[k.LIST_CHARACTERS] += len(visible)
-                    counts[k.DATED_LINES] += any(
-                        class_of(a) == class_of(c) == CharacterClass.DIGIT and b in DATE_JOINTS
-                        for a, b, c in zip(line, line[1:], line[2:])
+                    digits = "".join(
+                        c if c.isascii() or class_of(c) != CharacterClass.DIGIT else "7" for c in visible
                     )
+                    counts[k.DATED_LINES] += DATE.search(digits) is not None
                 tokens = [t for t in re.split(rf"[{re.escape(KEYWORD_SEPARATORS)}\s]+", line) if t]
                 words = sum(map(len, tokens))
                 functions = sum(c in FUNCTION_CHARACTERS for c in line)
+                han = sum(class_of(c) == CharacterClass.HAN for token in tokens for c in token)
                 if (
                     len(tokens) >= SOUP_TOKENS
                     and words <= SOUP_TOKEN_CHARACTERS * len(tokens)
                     and not TERMINATED.search(visible)
                     and k.SOUP_FUNCTION_INTERVAL * functions < words
+                    and 2 * han >= words
                 ):
                     counts[k.SOUP_CHARACTERS] += len(visible)
             if visible in seen:
@@ -146,7 +154,8 @@ def reference_counts(text: str) -> dict[int, int]:
             seen.add(visible)
         start = stop + 1
     for token in re.finditer(r"[\x21-\x7e]+", text):
-        if any(token.start() <= begin < token.end() for begin, _ in found[categories.LINK]):
+        mail = token.end() if (at := text.find("@", *token.span())) < 0 else at
+        if any(token.start() <= begin < mail for begin, _ in found[categories.LINK]):
             counts[k.LINKS] += 1
             counts[k.LINK_CHARACTERS] += len(token[0])
     visible = visible_of(text)

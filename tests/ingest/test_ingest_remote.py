@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import json
+import socket
 import threading
 import zipfile
 from functools import partial
@@ -15,15 +16,16 @@ import pytest
 
 import corpuskit as ck
 from corpuskit.errors import InputError, MissingExtra
-from corpuskit.ingest import IngestJob, ReadOptions, expand_inputs, plan_slices, remote
-from corpuskit.ingest.remote import open_remote, redact
+from corpuskit.ingest import IngestJob, ReadOptions, attempts, expand_inputs, plan_slices, remote
+from corpuskit.ingest.attempts import redact
+from corpuskit.ingest.remote import open_remote
 
 aiohttp = pytest.importorskip("aiohttp")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.001)
 
 
 @pytest.fixture
@@ -267,6 +269,9 @@ def test_credentials_in_a_url_are_refused_and_not_repeated():
     with pytest.raises(InputError, match="holds credentials") as caught:
         expand_inputs(["ftp://user:hunter2@example.cn/a.txt"])
     assert "hunter2" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        remote.find_remote("memory://none?contact=a@example.cn")
+    assert "credentials" not in str(caught.value)
 
 
 def test_signatures_are_neither_stored_nor_shown(web, tmp_path):
@@ -332,3 +337,102 @@ def test_a_root_may_be_a_url(memory):
     assert file.relative_path == "y/a.txt"
     with pytest.raises(InputError, match="outside the root"):
         expand_inputs(["memory://x/y/a.txt"], root="memory://other")
+
+
+@pytest.mark.parametrize(
+    "form", ["{}/a.jsonl", "{}/*.jsonl", "{}/sub/", "zip://**::{}/c.zip", "zip://a::{}/c.zip"]
+)
+def test_a_server_that_is_down_is_said_to_be_down(form):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(InputError, match=r"cannot connect.*attempts") as caught:
+        expand_inputs([form.format(url)])
+    assert caught.value.where == form.format(url) and "server is up" in caught.value.hint
+
+
+def test_a_refused_ftp_connection_and_an_unknown_host_are_named(monkeypatch):
+    calls = []
+
+    def refuse(*args, **more):
+        calls.append(args)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("ftplib.FTP.connect", refuse)
+    with pytest.raises(InputError, match=r"cannot connect: .*refused"):
+        expand_inputs(["ftp://127.0.0.1/x.jsonl"])
+    assert len(calls) == attempts.ATTEMPTS
+
+    def unknown(*args, **more):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr("ftplib.FTP.connect", unknown)
+    with pytest.raises(InputError, match=r"cannot connect: .*not known"):
+        expand_inputs(["ftp://nowhere.invalid/x.jsonl"])
+
+
+def test_a_connection_refused_at_first_is_tried_again(web, monkeypatch):
+    (web.root / "a.txt").write_text("你好。", encoding="utf-8")
+    original = fsspec.core.url_to_fs
+    failures = iter([ConnectionRefusedError(111, "Connection refused")] * 2)
+
+    def unsteady(url, **more):
+        for failure in failures:
+            raise failure
+        return original(url, **more)
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", unsteady)
+    assert [row["text"] for row in rows(f"{web.url}/a.txt")[0]] == ["你好。"]
+
+
+@pytest.mark.parametrize("protocol", ["zip", "tar"])
+@pytest.mark.parametrize("content", [b"no archive at all", b"PK\x05\x06", b""])
+def test_a_damaged_archive_is_an_error_with_its_name(tmp_path, protocol, content):
+    (tmp_path / "bad").write_bytes(content)
+    url = f"{protocol}://**::{tmp_path}/bad"
+    with pytest.raises(InputError) as caught:
+        expand_inputs([url])
+    assert caught.value.where == url and caught.value.hint
+
+
+def test_an_archive_whose_content_is_damaged_is_an_error_with_its_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.jsonl", jsonl(50))
+    data = (tmp_path / "x.zip").read_bytes()
+    (tmp_path / "x.zip").write_bytes(data.replace("文".encode(), b"\0\0\0", 9))
+    with pytest.raises(InputError, match="archive is damaged"):
+        rows(f"zip://a.jsonl::{tmp_path}/x.zip")
+
+
+@pytest.mark.parametrize("url", ["http://[broken/a.txt", "http://a..b/x.txt", "zip://", "memory://::"])
+def test_a_url_that_makes_no_sense_is_an_error_and_no_fault(url):
+    with pytest.raises(InputError) as caught:
+        expand_inputs([url])
+    assert caught.value.what
+
+
+def test_schemes_may_be_written_in_capitals(web, tmp_path):
+    (web.root / "a.txt").write_text("你好。", encoding="utf-8")
+    (row,) = rows(f"HTTP{web.url[4:]}/a.txt")[0]
+    assert row == rows(f"{web.url}/a.txt")[0][0]
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "包里。")
+    assert rows(f"ZIP://A.txt::FILE://{tmp_path}/x.zip".replace("A.txt", "a.txt"))[0][0]["text"] == "包里。"
+
+
+@pytest.mark.parametrize("fault", [TimeoutError("timed out"), ConnectionResetError(104, "reset by peer")])
+def test_what_fsspec_calls_not_found_is_not_always(memory, monkeypatch, fault):
+    memory.pipe("/a.txt", b"x")
+    faults = [fault] * 2
+    original = type(memory).info
+
+    def info(self, path, **more):
+        if faults:
+            raise FileNotFoundError(path) from faults.pop()
+        return original(self, path, **more)
+
+    monkeypatch.setattr(type(memory), "info", info)
+    assert len(expand_inputs(["memory://a.txt"])) == 1
+    faults += [fault] * 10
+    with pytest.raises(InputError, match="cannot be read"):
+        expand_inputs(["memory://a.txt"])

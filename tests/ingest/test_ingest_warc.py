@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpuskit.documents import document_id
+from corpuskit.ingest import framing, http, streams
 
 DATA = Path(os.environ.get("CORPUSKIT_TEST_DATA", Path(__file__).parents[2] / "../shared/data")) / "warc"
 
@@ -371,8 +372,6 @@ def test_a_body_under_many_encodings_is_not_unwrapped_for_ever(build, tmp_path):
 
 
 def test_a_body_in_millions_of_chunks_is_refused(monkeypatch):
-    from corpuskit.ingest import http
-
     monkeypatch.setattr(http, "MAX_CHUNKS", 100)
     with pytest.raises(http.BodyError, match="more than 100 chunks"):
         http.decode_body(b"1\r\na\r\n" * 200 + b"0\r\n\r\n", "chunked", "", 1 << 20, 100)
@@ -381,8 +380,6 @@ def test_a_body_in_millions_of_chunks_is_refused(monkeypatch):
 @pytest.mark.parametrize("where", ["content", "behind the record", "header"])
 def test_a_member_that_inflates_hugely_is_given_up_on_the_way(build, tmp_path, where, monkeypatch):
     """100 kB that inflate to 100 MB: what is decompressed stays near the budget, and the next is read."""
-    from corpuskit.ingest import streams
-
     zeros = b"a" * 100_000_000
     if where == "content":
         record = build.record(zeros)
@@ -442,8 +439,6 @@ def test_what_was_found_out_about_pages_is_counted(build, tmp_path):
 
 
 def test_a_file_made_of_beginnings_does_not_take_for_ever(build, tmp_path, monkeypatch):
-    from corpuskit.ingest import streams
-
     monkeypatch.setattr(streams, "_MAX_CANDIDATES", 500)
     members = build.gzip_each(build.pages(2))
     path = write(tmp_path / "a.warc.gz", members[0], members[1][:60], b"\x1f\x8b\x08\x00" * 100_000)
@@ -471,3 +466,110 @@ def test_a_page_far_over_the_budget_is_refused_before_it_is_decoded(build, tmp_p
     page = build.page(0).encode() + b" " * 21_000_000
     (item,) = build.read_all(write(tmp_path / "a.warc", build.response(page)))[1]
     assert item.reason == "ingest/too-large"
+
+
+def counted(build, path):
+    return sum(chunk.counts.get("body cut", 0) for chunk in build.read(path))
+
+
+def cut_page(build, kind):
+    """A response whose body lacks its end in the way that `kind` says."""
+    body, extra = build.page(5).encode(), ""
+    if kind.startswith("chunked"):
+        extra = "Transfer-Encoding: chunked\r\n"
+        body = chunked(body)
+        body = {
+            "chunked": body[:-150],
+            "chunked in a size line": body[:-6],
+            "chunked without end": body[:-5],
+        }[kind]
+    elif kind == "gzip":
+        extra, body = "Content-Encoding: gzip\r\n", gzip.compress(body)[:-40]
+    elif kind == "deflate":
+        extra, body = "Content-Encoding: deflate\r\n", zlib.compress(body)[:-3]
+    elif kind == "zstd":
+        extra, body = "Content-Encoding: zstd\r\n", zstandard.compress(body)
+        body = body[:-2]
+    elif kind == "length":
+        extra, body = f"Content-Length: {len(body)}\r\n", body[:-1]
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{extra}\r\n".encode()
+    more = {"WARC_Truncated": "length"} if kind == "warc" else {}
+    return build.record(head + body, **more)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["chunked", "chunked in a size line", "chunked without end", "gzip", "deflate", "zstd", "length", "warc"],
+)
+def test_a_body_that_was_cut_is_kept_and_counted(build, tmp_path, kind):
+    path = write(tmp_path / "a.warc", cut_page(build, kind), *build.pages(1))
+    documents, quarantined = build.read_all(path)
+    assert len(documents) + len(quarantined) == 2
+    if kind != "zstd":  # one block, which gives nothing when it is cut
+        assert quarantined == [] and build.paragraph[:38] in documents[0]["text"]
+        assert "\n3\n" not in documents[0]["text"] and counted(build, path) == 1
+
+
+def test_a_cut_zstd_body_is_read_as_far_as_it_goes():
+    data = os.urandom(400_000)
+    whole = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+    assert http.decode_body(whole, "", "zstd", 1 << 20, 100) == (data, False)
+    assert http.decode_body(whole + whole, "", "zstd", 1 << 20, 100) == (data + data, False)
+    body, cut = http.decode_body(whole[:-150_000], "", "zstd", 1 << 20, 100)
+    assert cut and data.startswith(body) and body
+
+
+@pytest.mark.parametrize("length", ["identity", "chunked", "shorter", "nonsense"])
+def test_a_body_that_is_whole_is_not_called_cut(build, tmp_path, length):
+    body, extra = build.page(1).encode(), ""
+    if length == "chunked":  # a length beside chunks does not count (RFC 9112, section 6.3)
+        extra = f"Content-Length: {len(body) * 9}\r\nTransfer-Encoding: chunked\r\n"
+        body = chunked(body)
+    else:
+        said = {"identity": len(body), "shorter": len(body) - 300, "nonsense": "9999999, 9999999"}[length]
+        extra = f"Content-Length: {said}\r\n"
+    path = write(tmp_path / "a.warc", build.response(body, extra=extra))
+    documents, quarantined = build.read_all(path)
+    assert len(documents) == 1 and quarantined == [] and counted(build, path) == 0
+
+
+@pytest.mark.parametrize("length", [1_000_000, 1_500, 60_000_000_000])
+@pytest.mark.parametrize("compress", [None, "one member", "each"])
+def test_a_lying_length_over_the_limit_costs_only_its_record(build, tmp_path, length, compress):
+    records = build.pages(4)
+    head = records[1].partition(b"\r\n\r\n")[0]
+    content_length = int(head.rpartition(b"Content-Length: ")[2])
+    records[1] = records[1].replace(b"Content-Length: %d" % content_length, b"Content-Length: %d" % length)
+    limit = 1_400
+    assert max(map(len, records)) < limit
+    if compress == "each":
+        data = b"".join(build.gzip_each(records))
+    else:
+        data = b"".join(records)
+        data = gzip.compress(data) if compress else data
+    path = write(tmp_path / ("a.warc.gz" if compress else "a.warc"), data)
+    documents, quarantined = build.read_all(path, max_record_bytes=limit)
+    assert [row["title"] for row in documents] == ["标题0", "标题2", "标题3"]
+    assert reasons(quarantined) == ["ingest/too-large"]
+    build.assert_resumes(path, max_record_bytes=limit, batch_rows=1)
+
+
+def test_a_large_record_that_is_as_long_as_it_says_is_one_record(build, tmp_path):
+    inner = b"".join(build.pages(3))
+    outer = build.record(b"x\r\n" + inner + os.urandom(500_000), "resource", "application/warc")
+    path = write(tmp_path / "a.warc", build.pages(1)[0], outer, build.pages(2)[1])
+    documents, quarantined = build.read_all(path, max_record_bytes=100_000)
+    assert [row["title"] for row in documents] == ["标题0", "标题1"]
+    assert reasons(quarantined) == ["ingest/too-large"]
+    path = write(tmp_path / "b.warc", outer)
+    assert len(build.read_all(path, max_record_bytes=100_000)[1]) == 1
+
+
+def test_what_lies_behind_a_lying_length_is_searched_in_blocks(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(framing, "_READ_BYTES", 64)
+    filler = b"y" * 5_000
+    for shift in range(64):
+        record = build.record(filler + b"z" * shift, "resource", "video/mp4", Content_Length=10**9)
+        path = write(tmp_path / "a.warc", record, build.record("正文。".encode(), "resource", "text/plain"))
+        frames = list(framing.read_frames(streams.PlainStream(path.open("rb")), 1_000))
+        assert [frame.problem and frame.problem[0] for frame in frames] == ["ingest/too-large", None]

@@ -1,0 +1,67 @@
+"""Boilerplate, lines, passages, an index and evaluation sets as stages of a recipe."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import road
+
+from corpuskit.pipeline.demo.build import articles
+from corpuskit.pipeline.recipe import parse_recipe
+from corpuskit.pipeline.run import CLEANING_PAGE, run_recipe
+
+
+def sections(evaluation: Path, index: Path) -> dict:
+    return {
+        "boilerplate": {"min_site_documents": 5, "min_corpus_documents": None},
+        "deduplicate": {"index": str(index), "lines": {}, "substrings": {"beyond": "keep"}},
+        "decontaminate": {"against": [str(evaluation)]},
+        "vocabularies": [],
+        "shards": None,
+    }
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    """One item: the middle of an article of the inputs."""
+    article = next(a for a in articles() if a.name[0] == "a" and a.name[1].isdigit())
+    text = "".join(article.paragraphs)[40:160]
+    path = tmp_path / "evaluation.jsonl"
+    path.write_text(json.dumps({"question": text}, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def test_every_removal_is_a_stage_whose_documents_add_up(tmp_path, evaluation):
+    inputs = tmp_path / "in"
+    road.write_inputs(inputs)
+    data = road.recipe(inputs, tmp_path / "out") | sections(evaluation, tmp_path / "index")
+    report = run_recipe(parse_recipe(data))
+    names = [stage.name for stage in report.stages]
+    assert names == [
+        *("clean", "boilerplate", "dedup-exact", "dedup-near", "dedup-lines", "dedup-substrings"),
+        "decontaminate",
+    ]
+    assert report.tally.documents_in == 120 == report.tally.kept + report.tally.num_dropped
+    assert report.tally.dropped["dedup/contaminated"] == 1
+    assert (tmp_path / "out" / CLEANING_PAGE).stat().st_size > 10_000
+
+    again = run_recipe(parse_recipe(data))
+    # Adding to the index looks at the index each time and finds this run there.
+    assert {stage.name: stage.tasks_run for stage in again.stages if stage.tasks_run} in (
+        {},
+        {"dedup-near": 1},
+    )
+    assert again.tally == report.tally
+
+
+def test_a_second_crawl_is_compared_with_the_index_of_the_first(tmp_path, evaluation):
+    inputs = tmp_path / "in"
+    road.write_inputs(inputs)
+    rest = sections(evaluation, tmp_path / "index")
+    first = run_recipe(parse_recipe(road.recipe(inputs, tmp_path / "one") | rest))
+    rest["deduplicate"] = {"exact": None, "index": str(tmp_path / "index")}
+    second = run_recipe(parse_recipe(road.recipe(inputs, tmp_path / "two") | rest))
+    assert second.tally.dropped["dedup/near-duplicate"] > first.tally.dropped["dedup/near-duplicate"]
