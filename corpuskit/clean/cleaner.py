@@ -19,7 +19,7 @@ from corpuskit.clean.classifier import QualityScore
 from corpuskit.clean.lines import BoilerplateLines
 from corpuskit.clean.normalize import Normalize
 from corpuskit.clean.perplexity import Perplexity
-from corpuskit.clean.pii import Pii, mask_texts
+from corpuskit.clean.pii import Pii, mask_batch
 from corpuskit.clean.quality import Quality
 from corpuskit.clean.repetition import Repetition
 from corpuskit.clean.script import Language, ToSimplified, ToTraditional
@@ -27,7 +27,7 @@ from corpuskit.clean.spam import Spam
 from corpuskit.clean.statistics import MeasuredStep, Statistics, measure
 from corpuskit.clean.steps import Relation, Step, Verdict, field_names, first_failures, texts
 from corpuskit.clean.urls import Urls
-from corpuskit.documents import DocumentBatch, StepResult, document_batch, dropped_rows, replace_text
+from corpuskit.documents import DocumentBatch, StepResult, document_batch, dropped_rows
 from corpuskit.errors import ConfigError
 
 
@@ -201,10 +201,8 @@ class Cleaner:
         return StepResult(current, dropped_rows(rejected, reasons, values, thresholds))
 
     def masked(self, batch: DocumentBatch) -> DocumentBatch:
-        """`batch` with the personal data of its text masked as `pii` says; unchanged without it."""
-        if self.pii is None:
-            return batch
-        return replace_text(batch, mask_texts(batch.column("text"), self.pii))
+        """`batch` with the personal data of text, title and url masked as `pii` says; else unchanged."""
+        return batch if self.pii is None else mask_batch(batch, self.pii)
 
     def runs(self, batch: DocumentBatch, *, drop: bool = True) -> Iterator[StepRun]:
         """Run the steps one by one: what `__call__` sums up and reports are made of.

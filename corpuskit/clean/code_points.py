@@ -39,6 +39,10 @@ object replacement, tags, noncharacters. Variation selectors stay: they choose a
 FOLDED = "０-９Ａ-Ｚａ-ｚ"
 """Folded to ASCII. Other fullwidth forms stay: ，。！？：；（） are Chinese punctuation, not wide ASCII."""
 
+FOLDED_MARKS = "．％"
+"""Folded to ASCII only in a number of fullwidth digits: ３．１４％ becomes 3.14%, １．引言
+keeps its mark."""
+
 _HANGUL_VOWELS_AND_FINALS = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
 
 
@@ -137,6 +141,8 @@ def actions(
         table[code] = kinds.get(change, kernel.FOLD)
     damaged = np.array([*expand(PRIVATE_USE), *expand(REPLACEMENT)])
     table[damaged[table[damaged] == kernel.DELETE]] = kernel.DELETE_DAMAGED
+    if fold_width:
+        table[expand(FOLDED_MARKS)] = kernel.FOLD_MARK
     if white_space != "keep":
         table[ord("\r")] = kernel.RETURN
     if invisible:

@@ -3,7 +3,8 @@
 Two rules, both careful: a line that comes back is removed from its second occurrence on only where it looks
 like no sentence (short, some Han, no mark at its end and no number of a section before it, so that neither
 answers in an interview, nor speakers' names, headings or brackets of code are touched); and lines of known
-form (责任编辑：…, 返回顶部, 版权声明：…) only among the first and last of a document. Lines that a whole
+form (责任编辑：…, 返回顶部, 版权所有) only among the first and last
+of a document, and no sentence but of fixed wording. Lines that a whole
 site shares are the concern of `corpuskit.clean.boilerplate`.
 """
 
@@ -32,26 +33,60 @@ from corpuskit.documents import DocumentBatch, replace_text
 from corpuskit.errors import ConfigError
 
 EDGE_PATTERNS = (
-    r"[(\[【]?(?:责任编辑|责编|编辑|编审|校对|审核|监制|终审|值班编委|来源|稿源|供稿)[:].{1,30}",
-    r"(?:微信)?(?:点击|长按|扫描?|识别|扫一扫).{0,20}(?:二维码|关注|分享|下载).{0,20}|扫一扫.{0,20}",
+    r"[(\[【]?(?:责任编辑|责编|编辑|编审|校对|审核|监制|终审|值班编委|来源|稿源|供稿)[:]"
+    r"(?!.*[我你您他她它们])[^,]{1,30}",
+    r"(?:微信)?(?:点击|长按|扫描?|识别|扫一扫).{0,20}(?:二维码|关注|分享|下载).{0,20}",
+    r"扫一扫(?:[, ]?(?:手机|用手机|微信|打开|查看|观看|添加|加).{0,16})?",
     r"(?:返回|回到)(?:顶部|首页|列表|上一页|页首)|(?i:top)",
     r"(?:点击)?(?:展开|查看|阅读|显示|加载)(?:全文|更多|原文|全部|剩余.{0,6}).{0,6}|更多[>»]*",
-    r"[上下]一(?:篇|页|章|条)[:]?.{0,40}",
-    r"(?:版权|免责|特别|郑重|法律)?声明[:].{0,200}",
-    r"(?:本文|本站|文章|转载|未经|如有|若有).{0,40}(?:转载|版权|授权|侵权|删除|注明).{0,80}",
-    r"(?:Copyright|©|\(c\)|版权所有).{0,120}|.{0,40}(?:All [Rr]ights [Rr]eserved|版权所有).{0,60}",
+    r"[上下]一(?:篇|页|章|条)(?:[: ].{0,40})?",
+    r"(?:版权|免责|法律)声明[:].{0,200}",
+    r"(?:特别|郑重)?声明[:](?=.*(?:转载|版权|侵权|立场|本站|本网|本文)).{0,200}",
+    r"(?=.*(?:转载|版权|授权|侵权|删除|出处))"
+    r"(?=.*(?:不得|请勿|禁止|严禁|谢绝|注明|请.{0,8}联系|联系.{0,10}删除|告知|归.{1,12}所有|仅代表|保留))"
+    r"(?:本文|本站|文章|转载|未经|如有|若有).{0,120}",
+    r"(?:Copyright|©|\(c\)|版权所有(?![者人])).{0,120}"
+    r"|.{0,40}(?:All [Rr]ights [Rr]eserved|版权所有(?![者人])).{0,60}",
     r".{0,20}(?:ICP[备证]|公网安备).{0,40}",
-    r"(?:分享(?:到|至)|转发(?:到|至))[:]?.{0,30}",
+    r"(?:分享|转发)(?:到|至)(?:[: ].{0,30}|"
+    r"(?:(?:新浪|腾讯)?(?:微信|微博|朋友圈|好友|QQ|空间|豆瓣|贴吧|群)[、/ ]?){0,6})",
     r"(?:[|/·、 ]*(?:(?:加入)?收藏|点赞|打印(?:本页)?|举报|纠错|评论|分享|关闭(?:窗口|本页)|设为首页)){1,8}"
     r"[|/·、 ]*",
-    r"(?:相关(?:阅读|新闻|链接|推荐|文章|专题)|推荐阅读|热门推荐|猜你喜欢|延伸阅读)[:]?.{0,20}",
+    r"(?:相关(?:阅读|新闻|链接|推荐|文章|专题)|推荐阅读|热门推荐|猜你喜欢|延伸阅读)(?:[:>» ].{0,20})?",
     r"(?:当前位置|您(?:现在)?(?:所在)?的位置(?:是)?)[:].{0,60}|首页 ?[>»].{0,60}",
     r"(?:发布时间|发布日期|更新时间|浏览(?:次数|量)|阅读(?:量|次数)|点击(?:量|数|次数))[:].{0,60}",
 )
 """Forms of lines that stand above and below the text of Chinese pages, each as a regular expression that must
-match the whole line (fullwidth marks as ASCII, white space as one space). 记者： and 作者： are not among
-them: an interview has them before every question."""
+match the whole line (fullwidth marks as ASCII, white space as one space). Never compared with a line that
+ends like a sentence: what follows the label is then text. 记者： and 作者： are not among them: an interview
+has them before every question."""
 
+_USES = "(?:转载|复制|使用|摘编)"
+_FORBIDDEN = f"(?:不得|请勿|禁止|严禁|谢绝)(?:擅自|私自|任意)?{_USES}(?:[、或和及]{_USES})*"
+_RESERVATION = "(?:,(?:不|与)(?:代表)?本[站网](?:的)?(?:立场|无关))?"
+
+EDGE_FORMULAS = (
+    rf"(?:(?:本文|文章|此文)?(?:为|系)?(?:作者|本站|本网|平台)?原创(?:文章|作品|内容)?,)?"
+    rf"(?:转载请注明(?:出处|来源|作者)(?:[及和]?(?:出处|来源|作者|链接))*"
+    rf"|未经(?:本站|本网|本报|作者|书面|授权|许可|允许|同意){{1,4}},?{_FORBIDDEN})(?:,违者必究)?[。!]?",
+    r"版权所有,? ?(?:翻印必究|侵权必究|违者必究|未经(?:授权|许可|允许)(?:不得|禁止|请勿)转载)[。!]?",
+    r"(?:本文|文章)?版权归(?:原?作者|本站|本网)所有(?:,(?:转载请注明(?:出处|来源)|侵权(?:必究|必删|请联系删除)))?[。!]?",
+    r"(?:如|若)(?:有|果有)?(?:侵权|侵犯(?:您的)?版权),?请(?:及时)?(?:联系|告知)(?:我们|本站|作者)?,?(?:进行)?(?:删除|处理)?[。!]?",
+    r"(?:本文|文章|图片|内容|素材)(?:转载?自|来自|来源于|摘自)(?:互联)?网络?,(?:版权归原?作者所有,)?"
+    r"如有?(?:侵权|侵犯版权),?请?(?:及时)?联系(?:我们|本站)?删除[。!]?",
+    rf"(?:(?:特别|郑重|免责)?声明:)?(?:本文|文章)(?:内容)?(?:仅|只)代表作者(?:个人|本人)?(?:的)?观点{_RESERVATION}[。!]?",
+    r"扫一扫,?(?:下载|关注|加|手机看).{0,12}[。!]?",
+    r"(?:(?:点击|长按|扫描|识别)(?:上方|下方|图中|左侧|右侧)?二维码),?(?:即可)?(?:关注|下载|添加).{0,12}[。!]?",
+)
+"""Fixed wordings of rights and of calls to scan, which may end in 。 like the sentence that they are."""
+
+MAX_FORMULA_CHARACTERS = 30
+"""The longest line that is compared with `EDGE_FORMULAS`."""
+
+MIN_EDGE_LINES = 3
+"""Documents of fewer lines lose none by a pattern: the line may be all that there is."""
+
+_SENTENCE = re.compile(f".*[。!?…][{re.escape(CLOSING)}]*|.*。.*")
 _NO_END = TERMINAL + "：:，,、"
 _MIN_HAN = 2
 _HEADING = re.compile(
@@ -80,7 +115,10 @@ class BoilerplateLines(Step):
     max_edge_characters : int
         Longer lines are not compared.
     edge_patterns : tuple of str
-        Regular expressions; each must match a whole line.
+        Regular expressions; each must match a whole line. Lines that hold 。 or end in ！, ？ or … (closing
+        quotes may follow) are sentences and not compared, nor are documents of fewer than three lines.
+    edge_formulas : tuple of str
+        Further ones, of fixed wordings, that lines of up to 30 characters are compared with, sentence or not.
     max_removed_share : float
         Removed per visible character.
 
@@ -97,19 +135,21 @@ class BoilerplateLines(Step):
     edge_lines: int = 5
     max_edge_characters: int = 200
     edge_patterns: tuple[str, ...] = EDGE_PATTERNS
+    edge_formulas: tuple[str, ...] = EDGE_FORMULAS
     max_removed_share: float = 0.5
 
     def __post_init__(self) -> None:
         require_at_least(self, 2, "min_repeats")
         require_at_least(self, 0, "max_repeat_characters", "edge_lines", "max_edge_characters")
         require_shares(self, "max_removed_share")
-        for pattern in self.edge_patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ConfigError(
-                    f"not a regular expression: {error}", where="edge_patterns", hint=repr(pattern)
-                ) from error
+        for name in ("edge_patterns", "edge_formulas"):
+            for pattern in getattr(self, name):
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ConfigError(
+                        f"not a regular expression: {error}", where=name, hint=repr(pattern)
+                    ) from error
 
     def judge(self, batch: DocumentBatch) -> Judged:
         stripped = strip_lines(texts(batch), self)
@@ -275,9 +315,9 @@ def _repeats(text: pa.Array, lines: Lines, config: BoilerplateLines) -> np.ndarr
 def _edges(text: pa.Array, lines: Lines, config: BoilerplateLines) -> np.ndarray:
     """Lines of known form among the first and last of each document."""
     removed = np.zeros(len(lines.documents), bool)
-    if not config.edge_lines or not config.edge_patterns:
+    if not config.edge_lines or not (config.edge_patterns or config.edge_formulas):
         return removed
-    pattern = _pattern(config.edge_patterns)
+    labels, formulas = _pattern(config.edge_patterns), _pattern(config.edge_formulas)
     data, _ = utf8_buffers(text)
     view = memoryview(data.data)
     bounds = np.searchsorted(lines.documents, np.arange(len(text) + 1))
@@ -287,15 +327,19 @@ def _edges(text: pa.Array, lines: Lines, config: BoilerplateLines) -> np.ndarray
         edge[(bounds[:-1] + step)[inside]] = True
         edge[(bounds[1:] - 1 - step)[inside]] = True
     edge &= lines.characters <= config.max_edge_characters
+    edge &= np.diff(bounds)[lines.documents] >= MIN_EDGE_LINES
     for line in np.flatnonzero(edge).tolist():
         raw = bytes(view[lines.starts[line] : lines.stops[line]]).decode("utf-8")
-        removed[line] = pattern.fullmatch(" ".join(raw.translate(_fold_table()).split())) is not None
+        folded = " ".join(raw.translate(_fold_table()).split())
+        removed[line] = (not _SENTENCE.fullmatch(folded) and labels.fullmatch(folded) is not None) or (
+            lines.characters[line] <= MAX_FORMULA_CHARACTERS and formulas.fullmatch(folded) is not None
+        )
     return removed
 
 
 @cache
 def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or "(?!)")
 
 
 @cache

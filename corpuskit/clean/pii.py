@@ -3,13 +3,13 @@
 A kernel finds the lines that can hold any (`corpuskit.kernels.pii`), the rules of
 `corpuskit.clean.pii_rules` judge those, and only changed lines are copied. Rules run on a line until they
 find nothing more, so that masking masked text changes nothing. The same `mask_texts` serves the text of kept
-and of dropped documents, quarantine and reports.
+and of dropped documents, quarantine and reports; `mask_batch` the columns `title` and `url` as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import ClassVar, Literal, NamedTuple, get_args
 
@@ -37,6 +37,9 @@ to need one for every match would take longer, and time that is the square of it
 @dataclass(frozen=True)
 class Pii(Step):
     """Find personal data and do with each kind what its mode says.
+
+    In `title` it is masked or removed like in the text, and in `url` what `url_secret` stands for; checks and
+    counts are of the text alone.
 
     The check ``clean/pii_<kind>`` has as value how many of the kind a document holds; its threshold is 0
     where the mode is ``drop`` and infinite elsewhere.
@@ -133,17 +136,13 @@ class Pii(Step):
                 values = scrubbed.counts[:, KINDS.index(kind)].astype(np.float64)
                 limit = 0.0 if self.mode(kind) == "drop" else np.inf
                 checks.append(Check(f"pii_{kind}", values, limit, values > limit))
-        return Judged(changed, checks)
+        return Judged(_mask_columns(changed, self), checks)
 
     def __call__(self, batch: DocumentBatch) -> StepResult:
         result = super().__call__(batch)
         if result.dropped is None:
             return result
-        column = result.dropped.schema.get_field_index("text")
-        masked = mask_texts(result.dropped.column("text"), self)
-        return StepResult(
-            result.kept, result.dropped.set_column(column, result.dropped.schema.field(column), masked)
-        )
+        return StepResult(result.kept, mask_batch(result.dropped, self))
 
 
 class Scrubbed(NamedTuple):
@@ -270,6 +269,67 @@ def mask_texts(text: pa.Array, config: Pii) -> pa.Array:
     """
     scrubbed = scrub(pc.fill_null(text, "") if text.null_count else text, config).text
     return pc.if_else(text.is_valid(), scrubbed, None) if text.null_count else scrubbed
+
+
+def mask_batch(batch: pa.RecordBatch, config: Pii) -> pa.RecordBatch:
+    """A batch as `config` lets it be stored: `text` and `title`, and the secrets of `url`.
+
+    Parameters
+    ----------
+    batch : pyarrow.RecordBatch
+        Documents, or dropped rows, whose struct `document` is masked the same way. Columns that are no
+        strings are left.
+    config : Pii
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        `batch` itself where nothing changed.
+    """
+    column = batch.schema.get_field_index("text")
+    masked = _masked_column(batch.column(column), config) if column >= 0 else None
+    if masked is not None:
+        batch = batch.set_column(column, batch.schema.field(column), masked)
+    return _mask_columns(batch, config)
+
+
+def _mask_columns(batch: pa.RecordBatch, config: Pii) -> pa.RecordBatch:
+    """The batch with `title` and `url` masked, beside the text and in the struct `document`."""
+    for name, how in (("title", config), ("url", _secrets_only(config))):
+        column = batch.schema.get_field_index(name)
+        masked = _masked_column(batch.column(column), how) if column >= 0 else None
+        if masked is not None:
+            batch = batch.set_column(column, batch.schema.field(column), masked)
+    column = batch.schema.get_field_index("document")
+    if column < 0 or not pa.types.is_struct(batch.column(column).type):
+        return batch
+    struct = batch.column(column)
+    inner = pa.RecordBatch.from_arrays(struct.flatten(), schema=pa.schema(list(struct.type)))
+    masked_inner = _mask_columns(inner, config)
+    if masked_inner is inner:
+        return batch
+    masked = pa.StructArray.from_arrays(
+        masked_inner.columns, fields=list(struct.type), mask=struct.is_null() if struct.null_count else None
+    )
+    return batch.set_column(column, batch.schema.field(column), masked)
+
+
+def _masked_column(column: pa.Array, config: Pii) -> pa.Array | None:
+    """A column of strings masked, of its own type; None where nothing changed."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return None
+    text = pc.fill_null(column, "") if column.null_count else column
+    scrubbed = scrub(text, config)
+    if not scrubbed.num_changed:
+        return None
+    masked = scrubbed.text.cast(column.type)
+    return pc.if_else(column.is_valid(), masked, None) if column.null_count else masked
+
+
+@cache
+def _secrets_only(config: Pii) -> Pii:
+    """The same for addresses, in which the other kinds would mask what makes them addresses."""
+    return replace(config, **{kind: "off" for kind in KINDS if kind != "url_secret"})  # type: ignore[arg-type]
 
 
 def mask_text(text: str, config: Pii) -> str:

@@ -211,6 +211,9 @@ _LANDLINE = re.compile(
     rf"([2-8][0-9]{{2,3}}[ -]?[0-9]{{4}}){_EXTENSION}{_RIGHT}"
 )
 _LOCAL = re.compile(rf"([2-8][0-9]{{3}}[ -]?[0-9]{{4}}|[2-8][0-9]{{6}}){_EXTENSION}{_RIGHT}(?![ -]?[0-9])")
+_CALLED = re.compile(
+    rf"\(?0[0-9]{{2,3}}(?:\)[ -]{{0,2}}|[ -]{{1,2}})[1-9][0-9]{{6,7}}{_EXTENSION}{_RIGHT}(?![ -]?[0-9])"
+)
 _LOCAL_WORD = re.compile(
     "(?:电话|電話|座机|固话|传真|傳真|致电|热线|家电|[Tt][Ee][Ll]|[Ff][Aa][Xx])(?:号码|號碼|号)?[是为為]?"
     "[ :.]{0,3}$"
@@ -218,7 +221,8 @@ _LOCAL_WORD = re.compile(
 
 
 def landlines(line: Line) -> Iterator[Span]:
-    """A number with its area code, or seven or eight digits behind 电话 and the like.
+    """A number with its area code, or seven or eight digits behind 电话 and the like, where an area code set
+    apart is one whatever follows.
 
     After 010 and 02x come eight digits, after other area codes seven or eight; 400 and 800 numbers, which
     belong to firms only, are left.
@@ -235,7 +239,7 @@ def landlines(line: Line) -> Iterator[Span]:
         ):
             continue
         yield match.span()
-    for match in line.numbers(_LOCAL):
+    for match in (*line.numbers(_CALLED), *line.numbers(_LOCAL)):
         if _LOCAL_WORD.search(line.before(match.start(), 12)) and not _QUANTITY.match(line.text, match.end()):
             yield match.span()
 
@@ -343,7 +347,7 @@ _ADDRESS_WORD = re.compile(
     "(?:IP|ip|Ip|DNS|dns|地址|服务器|伺服器|主机|网关|端口|来自|登录|访问|连接|ping|host|server|://|@)[^。；;]{0,8}$"
 )
 _IPV6 = re.compile(
-    r"(?<![0-9A-Za-z_:.])(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![0-9A-Za-z_:]|\.[0-9])"
+    r"(?:(?<![0-9A-Za-z_:.])(?!:(?!:))|(?<=[^0-9A-Fa-f:.]:)(?!:))(?=[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![0-9A-Za-z_:]|\.[0-9])"
 )
 
 

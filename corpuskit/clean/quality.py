@@ -14,7 +14,12 @@ from typing import ClassVar
 import numpy as np
 
 from corpuskit.clean.characters import CharacterClass
-from corpuskit.clean.statistics import LINE_RULE_MIN_LINES, MeasuredStep, Statistics
+from corpuskit.clean.statistics import (
+    FUNCTION_RULE_MIN_CHARACTERS,
+    LINE_RULE_MIN_LINES,
+    MeasuredStep,
+    Statistics,
+)
 from corpuskit.clean.steps import Check, at_least, at_most, require_at_least, require_shares
 from corpuskit.errors import ConfigError
 
@@ -24,7 +29,8 @@ class Quality(MeasuredStep):
     """Drop documents whose character and line statistics are not those of prose.
 
     Lengths are visible characters, that is without white space; shares are of visible characters or
-    of lines with any. Documents of fewer than five lines pass the rules on lines.
+    of lines with any. Documents of fewer than five lines pass the rules on lines, and
+    documents below 200 characters those on function characters.
 
     Attributes
     ----------
@@ -55,7 +61,8 @@ class Quality(MeasuredStep):
         ``clean/list_share``: characters in lines below 40 characters without 。！？, as in lists of
         headlines and links.
     max_dated_line_share : float
-        ``clean/dated_line_share``: such lines that hold a date, as on index pages.
+        ``clean/dated_line_share``: such lines that hold a date (2024-03, 3月5日, 05/03/24), as on index
+        pages.
     min_unique_share : float
         ``clean/unique_share``: distinct characters among the first 1,000.
     min_entropy : float
@@ -120,6 +127,7 @@ class Quality(MeasuredStep):
 
         s, kinds = statistics, CharacterClass
         enough = s.lines >= LINE_RULE_MIN_LINES
+        long = s.visible >= FUNCTION_RULE_MIN_CHARACTERS
 
         def of_lines(values: np.ndarray, otherwise: float = 0.0) -> np.ndarray:
             return np.where(enough, values, otherwise)
@@ -132,8 +140,16 @@ class Quality(MeasuredStep):
             at_most("punctuation_share", s.of(kinds.PUNCTUATION), self.max_punctuation_share),
             at_most("symbol_share", s.of(kinds.SYMBOL), self.max_symbol_share),
             at_least("stops", s.per_1000(s.count(k.SENTENCES)), self.min_stops_per_1000),
-            at_least("function_share", s.character_share(k.FUNCTIONS), self.min_function_share),
-            at_least("function_characters", s.count(k.DISTINCT_FUNCTIONS), self.min_function_characters),
+            at_least(
+                "function_share",
+                np.where(long, s.character_share(k.FUNCTIONS), 1.0),
+                self.min_function_share,
+            ),
+            at_least(
+                "function_characters",
+                np.where(long, s.count(k.DISTINCT_FUNCTIONS), np.inf),
+                self.min_function_characters,
+            ),
             at_least(
                 "terminated_line_share",
                 of_lines(s.line_share(k.TERMINATED_LINES), 1.0),

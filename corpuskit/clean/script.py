@@ -7,6 +7,8 @@ characters that it shares with Traditional (乾隆 → 干隆).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +40,13 @@ __all__ = ["LABELS", "Language", "ToSimplified", "ToTraditional", "script_of"]
 
 TO_SIMPLIFIED = ("t2s", "tw2s", "hk2s", "tw2sp")
 TO_TRADITIONAL = ("s2t", "s2tw", "s2hk", "s2twp")
+
+_WORK = re.compile(
+    "(?<=[原土巨遗拙撰卓昭])着|(?<=[名译])着(?!名)|合着者|(?<=编)着(?=[者的工，。、）)《]|$)"
+    "|(?<=[^谈讨议争辩评推无不]论)着(?!急)|(?<=专)着(?!急)|彰明较着|见微知着"
+    "|(?<![拿带接跟沿有看])着有(?=[《〈“成])|(?<![看读捧拿唱听演抱翻望对写念诵指凭按照靠随])着(?=[《〈])"
+)
+"""Words such as 原著, 卓著, 土著, 论著 that OpenCC's phrases of Taiwan lack, as they come out of it."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +108,16 @@ class ToSimplified(Step):
     Attributes
     ----------
     conversion : {"t2s", "tw2s", "hk2s", "tw2sp"}
-        The OpenCC configuration; ``tw2sp`` also replaces Taiwan's words by the mainland's.
+        The OpenCC configuration. Those of Taiwan know that 撐著, 帶著 and 著急 have 着 while 著名 keeps its
+        著; ``t2s`` and ``hk2s`` leave every 著, because Hong Kong writes 着 itself.
+        ``tw2sp`` also replaces Taiwan's words by the mainland's.
     only_traditional : bool
         Leave Chinese documents alone that show neither script.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    conversion: Literal["t2s", "tw2s", "hk2s", "tw2sp"] = "t2s"
+    conversion: Literal["t2s", "tw2s", "hk2s", "tw2sp"] = "tw2s"
     only_traditional: bool = True
 
     def __post_init__(self) -> None:
@@ -165,7 +176,7 @@ def _convert(
         chosen |= _is_in(labels, ("zh",))
     if not chosen.any():
         return batch
-    convert = converter(conversion).convert
+    convert = _converter(conversion)
     rows = np.flatnonzero(chosen)
     converted = [
         _convert_lines(value, convert, source) if kind == "mixed" else convert(value)
@@ -177,6 +188,28 @@ def _convert(
         relabelled = pa.array(chosen & ~_is_in(labels, ("yue",)))
         changed = set_language(changed, pc.if_else(relabelled, label, batch.column("language")))
     return changed
+
+
+def _converter(conversion: str) -> Callable[[str], str]:
+    """OpenCC's conversion; with those of Taiwan, 著 stays where it is no particle."""
+    convert = converter(conversion).convert
+    if not conversion.startswith("tw2s"):
+        return convert
+    return lambda text: _keep_works(text, convert(text), conversion == "tw2s")
+
+
+def _keep_works(text: str, converted: str, leave: bool) -> str:
+    """`converted` with 著 back in words for works.
+
+    Who writes 着 for the particle, as in Hong Kong, writes 著 for works alone: there every
+    著 is left, if `leave` says so (with ``tw2sp`` that would leave the words of Taiwan, too).
+    """
+    own = text.count("着")
+    if converted.count("着") == own:
+        return converted
+    if leave and own > converted.count("着") - own:
+        return converter("t2s").convert(text)
+    return _WORK.sub(lambda word: word[0].replace("着", "著"), converted)
 
 
 def _convert_lines(text: str, convert: Any, source: str) -> str:

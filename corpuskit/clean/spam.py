@@ -34,12 +34,14 @@ class Spam(MeasuredStep):
     max_listed_terms_per_1000 : float
         ``clean/listed_terms``: the same for the terms of `term_files`.
     max_links_per_1000 : float
-        ``clean/links``: web addresses in the text per 1,000 characters.
+        ``clean/links``: web addresses in the text per 1,000 characters, in documents with at least
+        `min_links` of them (a short text may name its source). E-mail addresses do not count.
     max_link_share : float
-        ``clean/link_share``: characters in web addresses.
+        ``clean/link_share``: characters in web addresses, in the same documents.
+    min_links : int
     max_keyword_share : float
-        ``clean/keyword_soup``: characters in lines of 6 or more short tokens between separators and
-        without a full stop.
+        ``clean/keyword_soup``: characters in lines of 6 or more short tokens between separators, at
+        least half of them Han, without a full stop.
     max_bracket_share : float
         ``clean/bracket_share``: 【 and 】 per character.
     max_stub_line_share : float
@@ -61,6 +63,7 @@ class Spam(MeasuredStep):
     max_listed_terms_per_1000: float = 4.0
     max_links_per_1000: float = 10.0
     max_link_share: float = 0.3
+    min_links: int = 3
     max_keyword_share: float = 0.35
     max_bracket_share: float = 0.05
     max_stub_line_share: float = 0.3
@@ -72,6 +75,7 @@ class Spam(MeasuredStep):
         require_at_least(
             self, 0, "max_spam_terms_per_1000", "max_listed_terms_per_1000", "max_links_per_1000"
         )
+        require_at_least(self, 1, "min_links")
         if not 1 <= self.min_spam_terms <= MAX_DISTINCT_TERMS:
             raise ConfigError(
                 f"{self.min_spam_terms!r} is not possible",
@@ -106,12 +110,15 @@ class Spam(MeasuredStep):
         s = statistics
         enough = s.count(k.DISTINCT_SPAM) >= self.min_spam_terms
         terms = np.where(enough, s.per_1000(s.terms[:, SPAM]), 0.0)
+        linked = s.count(k.LINKS) >= self.min_links
+        links = np.where(linked, s.per_1000(s.count(k.LINKS)), 0.0)
+        link_share = np.where(linked, s.character_share(k.LINK_CHARACTERS), 0.0)
         stubs = np.where(s.lines >= LINE_RULE_MIN_LINES, s.line_share(k.STUB_LINES), 0.0)
         return [
             at_most("spam_terms", terms, self.max_spam_terms_per_1000),
             at_most("listed_terms", s.per_1000(s.terms[:, LISTED]), self.max_listed_terms_per_1000),
-            at_most("links", s.per_1000(s.count(k.LINKS)), self.max_links_per_1000),
-            at_most("link_share", s.character_share(k.LINK_CHARACTERS), self.max_link_share),
+            at_most("links", links, self.max_links_per_1000),
+            at_most("link_share", link_share, self.max_link_share),
             at_most("keyword_soup", s.character_share(k.SOUP_CHARACTERS), self.max_keyword_share),
             at_most("bracket_share", s.character_share(k.BRACKETS), self.max_bracket_share),
             at_most("stub_lines", stubs, self.max_stub_line_share),

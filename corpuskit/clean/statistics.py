@@ -29,8 +29,8 @@ a name. Chinese headlines have 10 to 30 characters."""
 SOUP_TOKENS = 6
 SOUP_TOKEN_CHARACTERS = 8
 """A line without 。！？ and without another mark at its end, of six or more tokens between separators, of at
-most eight characters on average, is keyword soup if less than one character in 16 does the grammar of
-prose: a sentence of short clauses that lacks its stop has more."""
+most eight characters on average and at least half Han, is keyword soup if less than one character in 16 does
+the grammar of prose: a sentence of short clauses that lacks its stop has more, and code has other letters."""
 
 NOTICE_LINE_CHARACTERS = 120
 """A notice is a line of its own: below this many visible characters. An article scraped into one line
@@ -46,6 +46,11 @@ DUPLICATE_NGRAM_SIZES = (5, 6, 7, 8, 9, 10)
 LINE_RULE_MIN_LINES = 5
 """Shares of lines mean nothing in a document that was scraped into one line. With fewer lines than this
 a document passes the rules on lines."""
+
+
+FUNCTION_RULE_MIN_CHARACTERS = 200
+"""Below this many visible characters a text may lack function characters by its kind: two quatrains of Tang
+verse, a weather report, an entry of a chronicle. Such a document passes the rules on them."""
 
 
 @dataclass(frozen=True)

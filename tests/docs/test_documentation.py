@@ -261,8 +261,7 @@ def test_the_command_line_reference_describes_every_option(command):
 
 def recipe_sections() -> dict[str, object]:
     """Heading in the reference to the class that validates the section."""
-    from corpuskit import clean
-    from corpuskit import dedup
+    from corpuskit import clean, dedup
     from corpuskit.ingest import ReadOptions
     from corpuskit.models import ModelConfig
     from corpuskit.pipeline import recipe

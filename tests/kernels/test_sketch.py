@@ -13,24 +13,29 @@ from hypothesis import strategies as st
 
 from corpuskit.dedup.shingles import finish, jaccard, shingle_hash, shingle_hash32, shingle_sum, shingles
 from corpuskit.dedup.signatures import Sketcher, band_hashes
+from corpuskit.kernels.sketch import RANDOM_ROUNDS
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
+ROUNDS = RANDOM_ROUNDS
 TEXTS = st.lists(st.text(alphabet="天地玄黄宇宙洪荒 ab\U00020000", max_size=60), min_size=1, max_size=5)
 
 
 def fss_reference(sums: set[int], slots: int, key: int) -> list[int]:
-    """Fast similarity sketching with four random rounds, with our hash of (sum of a shingle, round)."""
+    """Fast similarity sketching with few random rounds, then affine MinHash for the slots that are left."""
     sketch = [MASK] * slots
     if not sums:
         return sketch
-    for turn in range(4 + slots):
+    for turn in range(ROUNDS):
         for h in sums:
             mixed = finish(h ^ ((key + turn * GOLDEN) & MASK))
-            slot = ((mixed >> 32) * slots) >> 32 if turn < 4 else turn - 4
+            slot = ((mixed >> 32) * slots) >> 32
             sketch[slot] = min(sketch[slot], turn << 48 | mixed & ((1 << 48) - 1))
-        if MASK not in sketch:
-            break
+    for slot in range(slots):
+        if sketch[slot] == MASK:
+            increment = finish((key + (ROUNDS + slot) * GOLDEN) & MASK)
+            best = min((finish(h ^ key) * (increment | 1) + increment) & MASK for h in sums)
+            sketch[slot] = (ROUNDS + slot) << 48 | best >> 16
     return sketch
 
 
