@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from enum import IntEnum
 from itertools import groupby
 from typing import NamedTuple
@@ -102,6 +103,7 @@ _COMMENTS = re.compile(
     "\\s*[（(\\[]?\\s*[\\d,]*\\s*[条件个]?\\s*[）)\\]]?|(?:共|已)?有?\\s*[\\d,]+\\s*[条件个则人]?(?:网友)?(?:评论|留言|跟帖|回复)|"
     ".{0,40}(?:已有|的)\\s?\\d+\\s?[条件个]评论|我来说两句.{0,12}|有话要说)\\W*$"
 )
+_COMMENT_WORD = re.compile("评论|留言|跟帖|回复|我来说两句|有话要说")  # quick to rule out
 _SEPARATORS = re.compile("\\W+")
 _SENTENCE = re.compile("，.*[。！？!?][”’」』）)]*$")
 
@@ -121,7 +123,7 @@ def visible_text(page: PageLines) -> str:
     rows = np.flatnonzero(kinds != Kind.LINKS)
     if not len(rows):
         rows = np.arange(len(kinds))
-    return _join(page, [_line(page, page.lines, kinds, row) for row in rows.tolist()])
+    return _join(page, _chosen_lines(page, page.lines, kinds, rows))
 
 
 def main_text(page: PageLines, title: str | None = None, use_hints: bool = True) -> str:
@@ -162,21 +164,29 @@ def main_text(page: PageLines, title: str | None = None, use_hints: bool = True)
     # A link is content where it is a cell of a table of data.
     in_cell = (lines[:, columns.FLAGS] & columns.IN_CELL) != 0
     shown = kept[homes] & (~is_links | (in_data[homes] & in_cell))
-    inside = [_line(page, lines, kinds, row, texts.get(row)) for row in np.flatnonzero(shown).tolist()]
+    inside = _chosen_lines(page, lines, kinds, np.flatnonzero(shown), texts)
     chosen = _without_edges(page, _before_the_tail(inside), in_data, title)
     return _join(page, _without_boilerplate(chosen))
 
 
-def _line(page: PageLines, lines: np.ndarray, kinds: np.ndarray, row: int, text: str | None = None) -> _Line:
-    characters = int(lines[row, columns.CHARACTERS])
-    return _Line(
-        _text(page, lines, row) if text is None else text,
-        characters,
-        characters - int(lines[row, columns.LINK_CHARACTERS]),
-        int(lines[row, columns.FLAGS]),
-        int(lines[row, columns.HOME]),
-        Kind(kinds[row]),
-    )
+def _chosen_lines(
+    page: PageLines,
+    lines: np.ndarray,
+    kinds: np.ndarray,
+    chosen: np.ndarray,
+    texts: Mapping[int, str] | None = None,
+) -> list[_Line]:
+    """The lines of some rows; `texts` holds those that are decoded already."""
+    texts = texts or {}
+    result = []
+    for row, values, kind in zip(chosen.tolist(), lines[chosen].tolist(), kinds[chosen].tolist()):
+        start, stop, characters, link_characters = values[:4]
+        text = texts.get(row)
+        if text is None:
+            text = page.text[start:stop].decode()
+        plain = characters - link_characters
+        result.append(_Line(text, characters, plain, values[columns.FLAGS], values[columns.HOME], Kind(kind)))
+    return result
 
 
 def _text(page: PageLines, lines: np.ndarray, row: int) -> str:
@@ -237,7 +247,12 @@ def _before_the_tail(lines: list[_Line]) -> list[_Line]:
             (line.characters <= 20 and _TAIL.match(line.text)) or _DISCLAIMER.match(line.text)
         ):
             return lines[:index]
-        if line.characters <= 60 and seen >= MIN_COMMENTS_CHARACTERS and _COMMENTS.match(line.text):
+        if (
+            line.characters <= 60
+            and seen >= MIN_COMMENTS_CHARACTERS
+            and _COMMENT_WORD.search(line.text)
+            and _COMMENTS.match(line.text)
+        ):
             return lines[:index]
         seen += line.plain_characters if line.kind == Kind.PROSE else 0
     return lines

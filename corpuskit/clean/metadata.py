@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from corpuskit.clean.markup import PageLines
@@ -22,11 +21,13 @@ _DATE_NAMES = (
     "article.published",
 )
 _AUTHOR_NAMES = ("author", "article:author", "og:article:author", "byline", "twitter:creator")
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)\s?[-年/.]\s?(\d{1,2})\s?[-月/.]\s?(\d{1,2})(?!\d)")
+_DATE = re.compile(
+    r"(?<!\d)((?:19|20)\d\d)[^\S\n]?[-年/.][^\S\n]?(\d{1,2})[^\S\n]?[-月/.][^\S\n]?(\d{1,2})(?!\d)"
+)
 _LINKED_DATE = re.compile(r'"(?:datePublished|pubDate)"\s*:\s*"([^"]{8,40})"')
 _LINKED_AUTHOR = re.compile(r'"author"\s*:\s*(?:\[\s*)?(?:\{[^{}]{0,200}?"name"\s*:\s*)?"([^"{}]{2,40})"')
 _BYLINE_AUTHOR = re.compile(
-    "(?:^|[\\s|｜])(?:作者|文|撰文|记者)\\s?[：:/／]\\s?"
+    "(?m)(?:^|[\\s|｜])(?:作者|文|撰文|记者)\\s?[：:/／]\\s?"
     "([\u4e00-\u9fff·]{2,12}|[A-Za-z][\\w .]{1,30}?)(?=$|[\\s|｜，,；;（(])"
 )
 _ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"']+))")
@@ -76,28 +77,28 @@ def read_metadata(page: PageLines) -> Metadata:
     author = next(filter(None, map(_as_author, authors)), None)
     if date is None or author is None:
         short = _short_lines(page)
-        date = date or date_in_text(short)
+        date = date or _date_in_text(short)
         author = author or _author_in_text(short)
     return Metadata(title or None, date, author)
 
 
-def date_in_text(lines: Iterable[str]) -> str | None:
-    """The first date in a short line: bylines are short, dates inside prose mean something else."""
-    short = (line for line in lines if len(line) <= _MAX_DATE_LINE_CHARACTERS)
-    return next(filter(None, map(_as_date, short)), None)
+def _date_in_text(text: str) -> str | None:
+    """The first date in short lines: bylines are short, dates inside prose mean something else."""
+    return next(filter(None, map(_checked, _DATE.finditer(text))), None)
 
 
-def _author_in_text(lines: Iterable[str]) -> str | None:
-    found = (_BYLINE_AUTHOR.search(line) for line in lines)
-    return next((match.group(1).strip() for match in found if match), None)
+def _author_in_text(text: str) -> str | None:
+    match = _BYLINE_AUTHOR.search(text)
+    return match.group(1).strip() if match else None
 
 
-def _short_lines(page: PageLines) -> list[str]:
-    return [
+def _short_lines(page: PageLines) -> str:
+    """The first lines of the page, those that are short."""
+    return "\n".join(
         page.text[start:stop].decode()
         for start, stop, characters, *_ in page.lines[:_MAX_LINES].tolist()
         if characters <= _MAX_DATE_LINE_CHARACTERS
-    ]
+    )
 
 
 def _attributes(source: str) -> dict[str, str]:
@@ -110,8 +111,10 @@ def _attributes(source: str) -> dict[str, str]:
 
 def _as_date(text: str) -> str | None:
     match = _DATE.search(text)
-    if match is None:
-        return None
+    return None if match is None else _checked(match)
+
+
+def _checked(match: re.Match[str]) -> str | None:
     year, month, day = map(int, match.groups())
     return f"{year:04}-{month:02}-{day:02}" if 1 <= month <= 12 and 1 <= day <= 31 else None
 

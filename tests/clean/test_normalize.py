@@ -258,3 +258,10 @@ def test_scraped_news_and_laws_come_out_alike_from_the_batch_and_the_reference(s
             texts = [json.loads(line)["text"] for line, _ in zip(lines, range(100))]
         config = Normalize.preset("books")
         assert by_kernel(texts, config)[0] == [normalize_text(text, config) for text in texts]
+
+
+def test_no_character_that_nfc_changes_is_missing_from_the_table():
+    unstable = set(nfc_unstable().tolist())
+    for code in range(0x110000):
+        if not 0xD800 <= code < 0xE000 and unicodedata.normalize("NFC", chr(code)) != chr(code):
+            assert code in unstable, hex(code)
