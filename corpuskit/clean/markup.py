@@ -15,8 +15,8 @@ import numpy as np
 MAX_OPEN_ELEMENTS = 512
 """Elements deeper than this are read as if they had no tags, as browsers do from 512 on."""
 
-UNLIKELY, COMMENTS, CONTENT, GUTTER = 1, 2, 4, 8
-"""Hint bits: navigation and adverts; readers' comments; an article's body; line numbers of code."""
+UNLIKELY, COMMENTS, GUTTER = 1, 2, 4
+"""Hint bits: navigation and adverts; readers' comments; line numbers of code."""
 
 _HINT_WORDS = {
     UNLIKELY: (
@@ -27,10 +27,9 @@ _HINT_WORDS = {
         "friendlinks links qrcode ewm erweima topbar bottombar cookie subscribe sitemap mulu"
     ),
     COMMENTS: "comment comments commentlist reply replies pinglun liuyan guestbook disqus",
-    CONTENT: "article articlebody content contents post entry entrybody detail newstext zhengwen artibody",
     GUTTER: "gutter lineno linenos linenumber linenumbers",
 }  # fmt: skip
-_TAG_HINTS = {"nav": UNLIKELY, "footer": UNLIKELY, "aside": UNLIKELY, "menu": UNLIKELY, "article": CONTENT}
+_TAG_HINTS = {"nav": UNLIKELY, "footer": UNLIKELY, "aside": UNLIKELY, "menu": UNLIKELY}
 
 _BLOCKS = (
     "html body div p section article main header footer nav aside ul ol li dl dt dd table tbody thead tfoot "

@@ -5,10 +5,10 @@ Two families:
 * *affine*: classic MinHash with ``a * h + b`` modulo 2**32 or 2**64, the permutations of
   datasketch 2 (`affine32`, `affine64`), value for value. Every shingle updates every slot; the
   slots are the inner loop, which vectorises.
-* *fss*: Fast Similarity Sketching (Dahlgaard, Knudsen, Thorup 2017, arXiv:1704.04370). In round i
-  a shingle updates one slot; rounds go on until no slot is empty. A text with many more shingles
-  than slots needs one round, so the cost per shingle does not depend on the number of slots, and
-  the estimate's variance is below MinHash's on short texts.
+* *fss*: Fast Similarity Sketching (Dahlgaard, Knudsen, Thorup 2017, arXiv:1704.04370). In a round
+  a shingle updates one slot. A text with many more shingles than slots needs one round, so the cost
+  per shingle does not depend on the number of slots, and the estimate's variance is below MinHash's on
+  short texts. Unlike the paper's, ours stop after `RANDOM_ROUNDS` and fill what is empty by MinHash.
 """
 
 from __future__ import annotations

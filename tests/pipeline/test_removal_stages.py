@@ -50,10 +50,8 @@ def test_every_removal_is_a_stage_whose_documents_add_up(tmp_path, evaluation):
 
     again = run_recipe(parse_recipe(data))
     # Adding to the index looks at the index each time and finds this run there.
-    assert {stage.name: stage.tasks_run for stage in again.stages if stage.tasks_run} in (
-        {},
-        {"dedup-near": 1},
-    )
+    rerun = {stage.name: stage.tasks_run for stage in again.stages if stage.tasks_run}
+    assert rerun == {"dedup-near": 1}
     assert again.tally == report.tally
 
 
