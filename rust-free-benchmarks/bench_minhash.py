@@ -52,7 +52,7 @@ def datatrove(documents: list[str]) -> list[Contender]:
 
 def main() -> None:
     """Documents of 1,000 and of 100 characters."""
-    for characters, total in ((1000, 400_000), (100, 200_000)):
+    for characters, total in ((1000, 1_000_000), (100, 500_000)):
         documents = cut(texts("laws", total + 200_000), characters)[: total // characters]
         array = pa.array(documents, pa.large_string())
         deduplicator = MinHashDeduplicator(ngram=NGRAM, bands=14, rows=8)

@@ -46,30 +46,37 @@ def start(state):
 
 @kernel
 def _decode(data, position, stop, ignored, codes, count):
-    """Append the code points that count to `codes` until it is full or the text ends."""
-    room = BLOCK_CHARACTERS
-    while position < stop and count < room:
-        byte = np.int64(data[position])
-        if 0xE0 <= byte < 0xF0 and position + 3 <= stop:  # first, because nearly all of Chinese is here
-            code = (byte & 0x0F) << 12 | (np.int64(data[position + 1]) & 0x3F) << 6
-            code |= np.int64(data[position + 2]) & 0x3F
-            position += 3
-        elif byte < 0x80:
+    """Append the code points that count to `codes` until it is full or the text ends.
+
+    Every index is unsigned: numba looks after each signed one whether it is below zero, a third of the time.
+    """
+    at, end, filled = np.uint64(position), np.uint64(stop), np.uint64(count)
+    room = np.uint64(BLOCK_CHARACTERS)
+    one, two, three, four, six = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4), np.uint64(6)
+    low = np.uint64(0x3F)
+    while at < end and filled < room:
+        byte = np.uint64(data[at])
+        if np.uint64(0xE0) <= byte < np.uint64(0xF0) and at + three <= end:  # first: nearly all of Chinese
+            code = (byte & np.uint64(0x0F)) << np.uint64(12) | (np.uint64(data[at + one]) & low) << six
+            code |= np.uint64(data[at + two]) & low
+            at += three
+        elif byte < np.uint64(0x80):
             code = byte
-            position += 1
-        elif byte < 0xE0 and position + 2 <= stop:
-            code = (byte & 0x1F) << 6 | (np.int64(data[position + 1]) & 0x3F)
-            position += 2
-        elif position + 4 <= stop:
-            code = (byte & 0x07) << 18 | (np.int64(data[position + 1]) & 0x3F) << 12
-            code |= (np.int64(data[position + 2]) & 0x3F) << 6 | (np.int64(data[position + 3]) & 0x3F)
-            position += 4
+            at += one
+        elif byte < np.uint64(0xE0) and at + two <= end:
+            code = (byte & np.uint64(0x1F)) << six | (np.uint64(data[at + one]) & low)
+            at += two
+        elif at + four <= end:
+            code = (byte & np.uint64(0x07)) << np.uint64(18)
+            code |= (np.uint64(data[at + one]) & low) << np.uint64(12)
+            code |= (np.uint64(data[at + two]) & low) << six | (np.uint64(data[at + three]) & low)
+            at += four
         else:  # a character cut at the end, which Arrow never holds
             code = byte
-            position = stop
-        codes[count] = code
-        count += code >= 65536 or ignored[code] == 0
-    return position, count
+            at = end
+        codes[filled] = code
+        filled += np.uint64(code >= np.uint64(65536) or ignored[code] == 0)
+    return np.int64(at), np.int64(filled)
 
 
 @kernel
@@ -93,27 +100,32 @@ def _rotate(value, turn):
 
 @kernel
 def _combine(mixed, n, count, sums):
-    """The sums of the shingles of n characters that begin at the first `count` places."""
+    """The sums of the shingles of n characters that begin at the first `count` places.
+
+    Indices count from slices' beginnings, so that none can be below zero; see `_decode`.
+    """
     done = 1
+    last = mixed[n - 1 :]
     if n < 5:
         for i in range(count):
-            sums[i] = mixed[i + n - 1]
+            sums[i] = last[i]
     else:  # five characters in one pass over the block
         done = 5
         t1, t2, t3, t4 = np.uint64(11), np.uint64(22), np.uint64(33), np.uint64(44)
+        fourth, third, second, first = mixed[n - 2 :], mixed[n - 3 :], mixed[n - 4 :], mixed[n - 5 :]
         for i in range(count):
-            last = i + n - 1
             sums[i] = (
-                mixed[last]
-                ^ _rotate(mixed[last - 1], t1)
-                ^ _rotate(mixed[last - 2], t2)
-                ^ _rotate(mixed[last - 3], t3)
-                ^ _rotate(mixed[last - 4], t4)
+                last[i]
+                ^ _rotate(fourth[i], t1)
+                ^ _rotate(third[i], t2)
+                ^ _rotate(second[i], t3)
+                ^ _rotate(first[i], t4)
             )
     for back in range(done, n):
         turn = np.uint64(ROTATION * back % 64)
+        earlier = mixed[n - 1 - back :]
         for i in range(count):
-            sums[i] ^= _rotate(mixed[i + n - 1 - back], turn)
+            sums[i] ^= _rotate(earlier[i], turn)
 
 
 @kernel

@@ -26,14 +26,14 @@ _VALUE_MASK = np.uint64((1 << 48) - 1)
 _HALF = np.uint64(32)
 _ROUND_BITS = np.uint64(16)
 
-RANDOM_ROUNDS = 3
+RANDOM_ROUNDS = 2
 """Rounds in which each shingle goes to a random slot; what is still empty then gets a minimum of its own,
 by affine MinHash over the shingles' hashes.
 
 The paper goes on for as many rounds as there are slots. Both ways the smallest of two texts' shingles
-decides each slot, so that slots agree with probability J; but of 112 slots and 96 shingles nine are left
-after three rounds, and one multiplication a shingle on vectors fills each of them in less than a random
-round's time."""
+decides each slot, so that slots agree with probability J; but of 112 slots and 96 shingles twenty are left
+after two rounds, and one 32-bit multiplication a shingle on vectors fills each of them in less than a
+random round's time."""
 
 
 @kernel
@@ -103,13 +103,8 @@ def _finish_all(sums, count, salt, hashes):
 
 
 @kernel
-def _fss_first_round(sums, count, salt, minima, hashes):
-    """Round 0: each shingle goes to the slot its hash names; the smallest value stays.
-
-    The hash of a shingle in a round is ``finish(sum ^ salt)``; all are made first (in `hashes`, which is
-    room for them), because that loop runs on vectors and the one that scatters them does not.
-    """
-    _finish_all(sums, count, salt, hashes)
+def _fss_first_round(hashes, count, minima):
+    """Round 0: each shingle goes to the slot its hash names; the smallest value stays."""
     width = np.uint64(minima.size)
     for i in range(count):
         value = hashes[i]
@@ -118,35 +113,27 @@ def _fss_first_round(sums, count, salt, minima, hashes):
 
 
 @kernel
-def _fss_round(sums, count, salt, turn, minima, hashes, slots):
-    """A later round; returns how many slots it filled.
+def _fss_round(hashes, count, turn, multiplier, minima, slots, candidates):
+    """A later round: the shingles' hashes times `multiplier`. Returns how many slots it filled.
 
     Most slots are filled in an earlier round. Which shingles meet one that is not is found without a branch
     (a wrong guess costs more than the rest), and only those are looked at again.
     """
-    _finish_all(sums, count, salt, hashes)
-    stamp = np.uint64(turn) << _VALUE_BITS
     width = np.uint64(minima.size)
     for i in range(padded(count)):
-        slots[i] = ((hashes[i] >> _HALF) * width) >> _HALF
-    candidates = 0
-    for i in range(count):
-        slot = slots[i]
-        slots[candidates] = slot
-        hashes[candidates] = hashes[i]
-        candidates += minima[slot] == _EMPTY
+        slots[i] = ((hashes[i] * multiplier >> _HALF) * width) >> _HALF
+    found = np.uint64(0)
+    for i in range(np.uint64(count)):
+        candidates[found] = i
+        found += np.uint64(minima[np.uint64(slots[i])] == _EMPTY)
+    stamp = np.uint64(turn) << _VALUE_BITS
     filled = 0
-    for i in range(candidates):
-        slot = slots[i]
+    for k in range(found):
+        i = np.uint64(candidates[k])
+        slot = np.uint64(slots[i])
         filled += minima[slot] == _EMPTY
-        minima[slot] = min(minima[slot], stamp | (hashes[i] & _VALUE_MASK))
+        minima[slot] = min(minima[slot], stamp | (hashes[i] * multiplier & _VALUE_MASK))
     return filled
-
-
-@kernel
-def fss_salt(key, turn):
-    """What tells the hashes of round `turn` under `key` from those of others."""
-    return key + np.uint64(turn) * _GOLDEN
 
 
 @kernel
@@ -158,41 +145,72 @@ def _count_empty(minima):
 
 
 @kernel
-def _fss_further_rounds(sums, count, key, minima, hashes, scratch):
-    """Random rounds from the second on, then a minimum of its own for each slot that is left."""
+def _fss_further_rounds(hashes, count, constants, minima, slots, scratch):
+    """Random rounds from the second on, then a minimum of its own for each slot that is left.
+
+    `hashes` are those of round 0; `slots` and `scratch` are int32 and uint32 of at least ``padded(count)``.
+    """
+    multipliers, slot_multipliers, slot_increments = constants
     empty = _count_empty(minima)
     turn = 1
     while turn < RANDOM_ROUNDS and empty:
-        empty -= _fss_round(sums, count, fss_salt(key, turn), turn, minima, hashes, scratch)
+        empty -= _fss_round(hashes, count, turn, multipliers[turn], minima, slots, scratch)
         turn += 1
     if not empty:
         return
-    _finish_all(sums, count, fss_salt(key, 0), hashes)
-    for i in range(count, padded(count)):
-        hashes[i] = hashes[0]
+    room = padded(count)
+    for i in range(room):
+        scratch[i] = np.uint32(hashes[i])
+    for i in range(count, room):
+        scratch[i] = scratch[0]
+    stamp = np.uint64(RANDOM_ROUNDS) << _VALUE_BITS
     for slot in range(minima.size):
         if minima[slot] == _EMPTY:
-            turn = RANDOM_ROUNDS + slot
-            increment = finish(fss_salt(key, turn))
-            multiplier = increment | np.uint64(1)
-            best = _EMPTY
-            for i in range(padded(count)):
-                best = min(best, hashes[i] * multiplier + increment)
-            minima[slot] = np.uint64(turn) << _VALUE_BITS | best >> _ROUND_BITS
+            multiplier = slot_multipliers[slot]
+            increment = slot_increments[slot]
+            best = np.uint32(0xFFFFFFFF)
+            for i in range(room):
+                best = min(best, np.uint32(scratch[i] * multiplier + increment))
+            minima[slot] = stamp | np.uint64(best)
+
+
+@kernel
+def fss_constants(key, slots):
+    """What the rounds after the first are made of.
+
+    Returns
+    -------
+    multipliers : uint64[RANDOM_ROUNDS]
+        Odd; the hash of a round is that of round 0 times the round's (the first is not used).
+    slot_multipliers, slot_increments : uint32[slots]
+        The affine permutation of each slot that the rounds leave empty.
+    """
+    multipliers = np.empty(RANDOM_ROUNDS, np.uint64)
+    for turn in range(RANDOM_ROUNDS):
+        multipliers[turn] = finish(key + np.uint64(turn) * _GOLDEN) | np.uint64(1)
+    slot_multipliers = np.empty(slots, np.uint32)
+    slot_increments = np.empty(slots, np.uint32)
+    for slot in range(slots):
+        value = finish(key + np.uint64(RANDOM_ROUNDS + slot) * _GOLDEN)
+        slot_multipliers[slot] = np.uint32(value >> _HALF) | np.uint32(1)
+        slot_increments[slot] = np.uint32(value)
+    return multipliers, slot_multipliers, slot_increments
 
 
 @kernel
 def sketch_fss(data, offsets, ignored, n, key, out):
     """Fill `out` (uint64[texts, slots], slots <= 32767) with each text's fast similarity sketch.
 
-    A slot holds the round in its upper 16 bits and 48 bits of the shingle's hash below. A text
-    without shingles has 2**64 - 1 in every slot.
+    The hash of a shingle is ``finish(sum ^ key)``. A slot holds the round in its upper 16 bits and 48 bits
+    of the round's hash below (32 where a minimum of its own filled it). A text without shingles has
+    2**64 - 1 in every slot.
     """
     state = np.empty(2, np.int64)
     codes = np.empty(ROOM, np.int32)
     mixed = np.empty(ROOM, np.uint64)
     sums = np.empty(ROOM, np.uint64)
-    first_salt = fss_salt(key, 0)
+    scratch = np.empty(ROOM, np.uint32)
+    constants = fss_constants(key, out.shape[1])
     for text in range(offsets.size - 1):
         minima = out[text]
         minima[:] = _EMPTY
@@ -203,18 +221,22 @@ def sketch_fss(data, offsets, ignored, n, key, out):
         total = 0
         while position < stop:
             position, filled = read_block(data, position, stop, ignored, n, state, codes, mixed, sums)
-            _fss_first_round(sums, filled, first_salt, minima, mixed)
+            _finish_all(sums, filled, key, mixed)
+            _fss_first_round(mixed, filled, minima)
             total += filled
             blocks += filled > 0
         if total == 0 or not _count_empty(minima):
             continue
         if blocks == 1:
-            _fss_further_rounds(sums, total, key, minima, mixed, codes)
+            _fss_further_rounds(mixed, total, constants, minima, codes, scratch)
         else:
             # A long text that leaves slots empty repeats itself: few distinct shingles are left.
-            distinct, count = _distinct_sums(data, offsets[text], stop, ignored, n)
-            hashes = np.empty(distinct.size, np.uint64)
-            _fss_further_rounds(distinct, count, key, minima, hashes, np.empty(distinct.size, np.int32))
+            hashes, count = _distinct_sums(data, offsets[text], stop, ignored, n)
+            _finish_all(hashes, count, key, hashes)
+            room = hashes.size
+            _fss_further_rounds(
+                hashes, count, constants, minima, np.empty(room, np.int32), np.empty(room, np.uint32)
+            )
 
 
 @kernel

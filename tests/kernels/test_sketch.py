@@ -26,16 +26,18 @@ def fss_reference(sums: set[int], slots: int, key: int) -> list[int]:
     sketch = [MASK] * slots
     if not sums:
         return sketch
+    hashes = [finish(h ^ key) for h in sums]
     for turn in range(ROUNDS):
-        for h in sums:
-            mixed = finish(h ^ ((key + turn * GOLDEN) & MASK))
+        multiplier = finish((key + turn * GOLDEN) & MASK) | 1 if turn else 1
+        for h in hashes:
+            mixed = h * multiplier & MASK
             slot = ((mixed >> 32) * slots) >> 32
             sketch[slot] = min(sketch[slot], turn << 48 | mixed & ((1 << 48) - 1))
     for slot in range(slots):
         if sketch[slot] == MASK:
-            increment = finish((key + (ROUNDS + slot) * GOLDEN) & MASK)
-            best = min((finish(h ^ key) * (increment | 1) + increment) & MASK for h in sums)
-            sketch[slot] = (ROUNDS + slot) << 48 | best >> 16
+            value = finish((key + (ROUNDS + slot) * GOLDEN) & MASK)
+            multiplier, increment = value >> 32 | 1, value & 0xFFFFFFFF
+            sketch[slot] = ROUNDS << 48 | min((h * multiplier + increment) & 0xFFFFFFFF for h in hashes)
     return sketch
 
 
