@@ -14,7 +14,7 @@ from typing import TextIO
 from corpuskit.documents import Tally
 from corpuskit.engine.ledger import input_checksums, load_entry, save_entry, task_key
 from corpuskit.engine.local import Local
-from corpuskit.engine.protocol import Call, Engine, Observer
+from corpuskit.engine.protocol import Call, Engine, Observer, Session
 from corpuskit.errors import ConfigError, CorpuskitError, InputError, LedgerError, TaskError
 from corpuskit.files import remove_temporaries
 from corpuskit.jobs import VERDICTS_SUFFIX, Entry, Job, Output, Task, outputs_of
@@ -149,17 +149,18 @@ def run(
     engine = engine or Local(workers)
     done: dict[str, tuple[Entry, ...]] = {}
     num_run = num_skipped = 0
-    for phase in job.phases:
-        label = f"{job.name}/{phase}"
-        tasks = job.plan(phase, done)
-        try:
-            committed = _Phase(root, label).run(tasks, engine, shard, verify, observer)
-        except TaskError as error:
-            _keep_traceback(error, root)
-            raise
-        done[phase] = committed.entries
-        num_run += committed.num_run
-        num_skipped += committed.num_skipped
+    with engine.session() as session:
+        for phase in job.phases:
+            label = f"{job.name}/{phase}"
+            tasks = job.plan(phase, done)
+            try:
+                committed = _Phase(root, label).run(tasks, session, shard, verify, observer)
+            except TaskError as error:
+                _keep_traceback(error, root)
+                raise
+            done[phase] = committed.entries
+            num_run += committed.num_run
+            num_skipped += committed.num_skipped
     return JobResult(job.name, done, num_run, num_skipped)
 
 
@@ -186,7 +187,7 @@ class _Phase:
         self._ledger = root / "ledger" / label
 
     def run(
-        self, tasks: Sequence[Task], engine: Engine, shard: ShardOf, verify: bool, observer: Observer
+        self, tasks: Sequence[Task], session: Session, shard: ShardOf, verify: bool, observer: Observer
     ) -> _Committed:
         calls = [self._call(task) for task in tasks]
         inputs = {call.label: input_checksums(call.task) if verify else None for call in calls}
@@ -206,7 +207,7 @@ class _Phase:
         ]
         total = sum(call.task.input_bytes for call in to_run)
         observer.phase_started(self._label, len(to_run), skipped, total)
-        for call, outcome in engine.run(to_run, observer.progress):
+        for call, outcome in session.run(to_run, observer.progress):
             if outcome.tally is not None:
                 outcome.tally.check(call.label)
             entry = Entry(call.task.name, call.key, outcome)

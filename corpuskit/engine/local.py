@@ -7,6 +7,7 @@ often bad luck), and a second death names the task.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -18,7 +19,7 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from corpuskit.engine.protocol import Call
+from corpuskit.engine.protocol import Call, Session
 from corpuskit.errors import ConfigError, CorpuskitError, TaskError
 from corpuskit.jobs import Outcome
 
@@ -41,15 +42,29 @@ class Local:
         if self.workers < 1:
             raise ConfigError(f"must be at least 1, not {self.workers}", where="workers")
 
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """Runs the calls of one phase after another; workers start when needed and stay to the end.
+
+        Starting one costs a second of processor time (imports, kernels), which a job of ten short phases
+        would pay ten times.
+        """
+        if self.workers == 1:
+            yield _InProcess()
+            return
+        pool = _Pool(self.workers)
+        try:
+            yield pool
+        finally:
+            pool.stop()
+
+
+class _InProcess:
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
     ) -> Iterator[tuple[Call, Outcome]]:
-        """Yield each call with its outcome, in the order they finish."""
-        if self.workers == 1 or len(calls) <= 1:
-            for call in calls:
-                yield call, _execute(call, report_progress)
-        else:
-            yield from _Pool(min(self.workers, len(calls))).run(calls, report_progress)
+        for call in calls:
+            yield call, _execute(call, report_progress)
 
 
 def _execute(call: Call, report_progress: Callable[[int], None]) -> Outcome:
@@ -90,6 +105,10 @@ class _Pool:
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
     ) -> Iterator[tuple[Call, Outcome]]:
+        """Yield each call with its outcome, in the order they finish; a single call runs in this process."""
+        if len(calls) <= 1:
+            yield from _InProcess().run(calls, report_progress)
+            return
         # The longest first, so that the last task to start is a short one.
         waiting = deque(sorted(calls, key=lambda call: -call.task.input_bytes))
         attempts: dict[str, int] = {}
@@ -110,10 +129,10 @@ class _Pool:
                         if finished is not None:
                             yield finished, _result(finished, message)
         finally:
-            self._stop()
+            self.stop(only_busy=True)
 
     def _assign(self, waiting: deque[Call], attempts: dict[str, int]) -> None:
-        while waiting and len(self._workers) < self._size:
+        while len(self._workers) < min(self._size, len(waiting) + self._num_busy()):
             self._workers.append(self._start())
         for worker in self._workers:
             if worker.call is None and waiting:
@@ -123,6 +142,9 @@ class _Pool:
                     worker.pipe.send(worker.call)
                 except (BrokenPipeError, ConnectionResetError):
                     pass  # it died while idle; `_ready` reports it and the task is tried again
+
+    def _num_busy(self) -> int:
+        return sum(worker.call is not None for worker in self._workers)
 
     def _ready(self) -> list[_Worker]:
         pipes = {worker.pipe: worker for worker in self._workers if worker.call}
@@ -150,14 +172,16 @@ class _Pool:
         theirs.close()
         return _Worker(process, ours)
 
-    def _stop(self) -> None:
-        for worker in self._workers:
+    def stop(self, *, only_busy: bool = False) -> None:
+        """End the workers: the busy ones at once (their results are not wanted), idle ones by themselves."""
+        leaving = [worker for worker in self._workers if worker.call is not None or not only_busy]
+        for worker in leaving:
             if worker.call is not None:
                 worker.process.terminate()
             worker.pipe.close()
-        for worker in self._workers:
+        for worker in leaving:
             worker.process.join()
-        self._workers.clear()
+            self._workers.remove(worker)
 
 
 def _serve(pipe: connection.Connection) -> None:

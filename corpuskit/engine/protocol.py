@@ -7,6 +7,7 @@ and committing happen in `corpuskit.engine.execute`, once, for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,12 +44,18 @@ class Call:
         return self.task.function(self.task, workspace)
 
 
-class Engine(Protocol):
+class Session(Protocol):
     """Runs calls in any order and yields each with its outcome as it finishes."""
 
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
     ) -> Iterator[tuple[Call, Outcome]]: ...
+
+
+class Engine(Protocol):
+    """Opens sessions; what a session needs (processes, connections) lives as long as it does."""
+
+    def session(self) -> AbstractContextManager[Session]: ...
 
 
 class Observer:

@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-from work import DoubleAndJoin
+from work import DoubleAndJoin, Processes
 
 from corpuskit.engine import Local, Observer, PendingShards, ShardOf, hold, run
 from corpuskit.errors import ConfigError, InputError, LedgerError, TaskError
@@ -205,3 +205,17 @@ def test_counts_of_tasks_are_added_up_and_verdicts_listed():
     result = JobResult("ingest", {"documents": entries}, 3, 0)
     assert list(result.counts.items()) == [("charset a", 1), ("charset b", 5)]
     assert result.verdicts == [{"id": "x"}]
+
+
+def test_workers_serve_all_phases_of_a_job(tmp_path):
+    result = run(Processes(), tmp_path / "out", workers=2)
+    used = {e.outcome.metrics["process"] for entries in result.entries.values() for e in entries}
+    assert len(used) <= 2
+    assert os.getpid() not in used
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_that_dies_between_phases_is_replaced(tmp_path):
+    result = run(Processes(kill=True), tmp_path / "out", workers=2)
+    victim = result.entries["first"][0].outcome.metrics["process"]
+    assert victim not in {e.outcome.metrics["process"] for e in result.entries["second"]}

@@ -58,3 +58,24 @@ class DoubleAndJoin:
                 for i, path in enumerate(self.paths)
             ]
         return [Task(0, join, tuple(o.as_slice() for o in outputs_of(done["double"], "doubled")))]
+
+
+def process(task: Task, workspace: Workspace) -> Outcome:
+    return Outcome((), metrics={"process": os.getpid()})
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Two phases that say in which process each task ran; in between, the planner may kill one."""
+
+    kill: bool = False
+    name = "processes"
+    phases = ("first", "second")
+
+    def plan(self, phase, done):
+        if self.kill and phase == "second":
+            victim = done["first"][0].outcome.metrics["process"]
+            os.kill(victim, signal.SIGKILL)
+            while Path(f"/proc/{victim}/stat").read_text().split()[2] != "Z":
+                time.sleep(0.01)
+        return [Task(i, process, (), (phase, i)) for i in range(6)]
