@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import corpuskit
-from corpuskit.cli import clean, dedup_more, documents, models, quality, road, tokens
+from corpuskit.cli import clean, dedup_more, documents, models, quality, road, segment, tokens
 
 app = typer.Typer(
     name="corpuskit",
@@ -45,5 +45,6 @@ app.command("decontaminate")(dedup_more.decontaminate)
 app.command("train")(models.train)
 app.command("generate")(models.generate)
 app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")
+app.add_typer(segment.segment, name="segment", help="Cut text into words; train, score, find new words.")
 app.add_typer(tokens.vocab, name="vocab", help="Train, extend and inspect vocabularies.")
 app.add_typer(tokens.shards, name="shards", help="Write, inspect and verify token shards.")

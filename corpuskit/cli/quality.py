@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from corpuskit.cli.outputs import require_writable
 
 quality = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,7 +32,7 @@ def quality_train(
     from corpuskit.ingest import read
 
     picture = output.with_suffix(".svg")
-    _require_writable(output, picture)
+    require_writable(output, picture)
     config = ClassifierConfig(max_documents=max_documents, max_order=max_order, bits=bits, seed=seed)
     model = train_quality_model(read(good), read(raw), config, on_progress=_note)
     model.save(output)
@@ -58,7 +59,7 @@ def quality_train_lm(
     from corpuskit.clean.scoring import describe
     from corpuskit.ingest import read
 
-    _require_writable(output)
+    require_writable(output)
     config = LanguageModelConfig(order=order, max_characters=max_characters, prune=prune, seed=seed)
     ranked = read(raw) if raw else None
     model = train_perplexity_model(read(reference), config, ranked=ranked, on_progress=_note)
@@ -88,32 +89,6 @@ def quality_score(
     with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
     print(f"written to {output}")
-
-
-def _require_writable(*paths: Path) -> None:
-    """Refuse a target that cannot be written, before the training rather than after.
-
-    Permissions do not tell (root may write anywhere, save in /proc and on read-only disks), so a file
-    is made, where the target or the first directory above it that exists is.
-    """
-    from corpuskit.errors import InputError
-
-    for path in paths:
-        target = path.absolute()
-        existing = next(parent for parent in target.parents if parent.exists())
-        problem = "it is a directory" if target.is_dir() else None
-        if problem is None:
-            try:
-                with tempfile.NamedTemporaryFile(dir=existing, prefix=".", suffix=".tmp"):
-                    pass
-            except OSError as error:
-                problem = f"no file can be made in {existing} ({error.strerror})"
-        if problem is not None:
-            raise InputError(
-                f"the model cannot be written: {problem}",
-                where=str(path),
-                hint="give --output a file in a directory that can be written",
-            )
 
 
 def _note(line: str) -> None:

@@ -129,10 +129,10 @@ def _fss_round(hashes, count, turn, multiplier, minima, slots, candidates):
     stamp = np.uint64(turn) << _VALUE_BITS
     filled = 0
     for k in range(found):
-        i = np.uint64(candidates[k])
-        slot = np.uint64(slots[i])
+        shingle = np.uint64(candidates[k])
+        slot = np.uint64(slots[shingle])
         filled += minima[slot] == _EMPTY
-        minima[slot] = min(minima[slot], stamp | (hashes[i] * multiplier & _VALUE_MASK))
+        minima[slot] = min(minima[slot], stamp | (hashes[shingle] * multiplier & _VALUE_MASK))
     return filled
 
 

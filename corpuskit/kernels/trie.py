@@ -3,7 +3,10 @@
 A transition is a record of two int64. It is found by hashing (parent node, character), so that a user's
 word is added in microseconds; a double array would have to move nodes or be rebuilt for that (12 s in a
 measured probe of 498,113 nodes). Records of the first character of a word lie in a table indexed by
-code point, which is what the lattice reads at every position.
+code point, which is what is read at every position.
+
+It takes words of any characters, and is what the trained segmenter looks words up in. The dictionary of the
+exact segmenter, which is read three times as fast, is `corpuskit.kernels.ranked_trie`.
 
 Layout of the array ``trie``::
 
@@ -12,7 +15,7 @@ Layout of the array ``trie``::
     [SLOTS:]                 hashed records, linear probing, two int64 each, 0 where empty
 
     record[0]   bits 0-20 code point, 21-44 parent node, 45-60 filter over the children's code points,
-                61 force-split flag, 62 a record that hashes here lies further on
+                62 a record that hashes here lies further on
     record[1]   bits 0-31 weight (index into the caller's table of frequencies, 0: only a prefix),
                 32-55 node number
 
@@ -35,11 +38,10 @@ ROOT = 1
 MAX_NODES = 1 << 24
 
 NOTHING = 14
-AT_FORMAT, AT_BITS, AT_NODES, AT_LONGEST, AT_HASHED, AT_FORCED = 0, 1, 2, 3, 4, 5
+AT_FORMAT, AT_BITS, AT_NODES, AT_LONGEST, AT_HASHED = 0, 1, 2, 3, 4
 
 KEY = (1 << 45) - 1
 _FILTER = 45
-FORCED = 1 << 61
 DISPLACED = 1 << 62
 WEIGHT = (1 << 32) - 1
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -46,6 +46,29 @@ def next_code_point(data, position, stop):
 
 
 @kernel
+def checked_code_point(data, at, end):
+    """Code point and width of the UTF-8 character at `at`; width 0 if it is malformed."""
+    b = np.int64(data[at])
+    if b < 0x80:
+        return b, 1
+    if 0xE0 <= b < 0xF0 and at + 2 < end:
+        c, d = np.int64(data[at + 1]), np.int64(data[at + 2])
+        code = (b & 0xF) << 12 | (c & 0x3F) << 6 | (d & 0x3F)
+        if c & 0xC0 == 0x80 and d & 0xC0 == 0x80 and code >= 0x800 and code & 0xF800 != 0xD800:
+            return code, 3
+    elif 0xC2 <= b < 0xE0 and at + 1 < end:
+        c = np.int64(data[at + 1])
+        if c & 0xC0 == 0x80:
+            return (b & 0x1F) << 6 | (c & 0x3F), 2
+    elif 0xF0 <= b < 0xF5 and at + 3 < end:
+        c, d, e = np.int64(data[at + 1]), np.int64(data[at + 2]), np.int64(data[at + 3])
+        code = (b & 0x7) << 18 | (c & 0x3F) << 12 | (d & 0x3F) << 6 | (e & 0x3F)
+        if c & 0xC0 == 0x80 and d & 0xC0 == 0x80 and e & 0xC0 == 0x80 and 0x10000 <= code <= 0x10FFFF:
+            return code, 4
+    return np.int64(-1), 0
+
+
+@kernel
 def decode(data, start, stop, codes):
     """Write the code points of ``data[start:stop]`` to `codes` (int32[:]); return how many."""
     count = 0

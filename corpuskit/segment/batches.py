@@ -83,7 +83,7 @@ def balanced(offsets: np.ndarray, parts: int) -> list[int]:
 
 def count_characters(data: np.ndarray, offsets: np.ndarray) -> int:
     """Code points in the rows: the most words they can have."""
-    return segmentation.count_characters(data, offsets[0], offsets[-1])
+    return segmentation.count_characters(data[offsets[0] : offsets[-1]])
 
 
 def joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,8 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from corpuskit.errors import ConfigError, InputError, MissingExtra
-from corpuskit.kernels.segmentation import EMISSIONS, FIRST_HAN, LAST_HAN
+from corpuskit.kernels.hidden_markov import EMISSIONS
+from corpuskit.kernels.ranked_trie import FIRST_HAN, LAST_HAN
 
 MAX_FREQUENCY = 2**63 - 1
 MIN_FLOAT = -3.14e100  # finalseg.MIN_FLOAT: the cost of an impossible step

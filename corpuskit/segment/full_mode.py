@@ -12,13 +12,15 @@ import re
 import numpy as np
 
 from corpuskit.kernels import segmentation
+from corpuskit.kernels.ranked_trie import Trie
+from corpuskit.segment import tables
 
 _BLOCK = re.compile(r"([\u4E00-\u9FD5a-zA-Z0-9+#&._%\-]+)")
 _SPACE = re.compile(r"(\r\n|\s)")
 _ENGLISH = re.compile("[a-zA-Z0-9]")
 
 
-def cut_all(trie: np.ndarray, text: str) -> list[str]:
+def cut_all(trie: Trie, text: str) -> list[str]:
     """Words of `text` in full mode (jieba's ``cut(text, cut_all=True)``)."""
     words: list[str] = []
     for i, part in enumerate(_BLOCK.split(text)):
@@ -29,7 +31,7 @@ def cut_all(trie: np.ndarray, text: str) -> list[str]:
     return words
 
 
-def _cut_block(trie: np.ndarray, block: str, words: list[str]) -> None:
+def _cut_block(trie: Trie, block: str, words: list[str]) -> None:
     counts, ends = _all_words(trie, block)
     reached = -1
     english: str | None = None  # the Latin characters collected so far
@@ -56,12 +58,12 @@ def _cut_block(trie: np.ndarray, block: str, words: list[str]) -> None:
         words.append(english)
 
 
-def _all_words(trie: np.ndarray, block: str) -> tuple[list[int], list[int]]:
-    codes = np.frombuffer(block.encode("utf-32-le"), np.uint32)
-    counts = np.empty(codes.size, np.int32)
-    ends = np.empty(4 * codes.size, np.int32)
-    needed = segmentation.all_words(trie, codes, counts, ends)
+def _all_words(trie: Trie, block: str) -> tuple[list[int], list[int]]:
+    ranks = tables.ranks_of(block, trie.ranks)
+    counts = np.empty(ranks.size, np.int32)
+    ends = np.empty(4 * ranks.size, np.int32)
+    needed = segmentation.all_words(trie.slots, trie.nodes, ranks, counts, ends)
     if needed > ends.size:
         ends = np.empty(needed, np.int32)
-        segmentation.all_words(trie, codes, counts, ends)
+        segmentation.all_words(trie.slots, trie.nodes, ranks, counts, ends)
     return counts.tolist(), ends[:needed].tolist()

@@ -2,8 +2,11 @@
 
 ``from corpuskit.segment import jieba`` and leave the rest of the code as it is. Deliberate differences:
 deleting a word affects one `Tokenizer`, not the whole process; errors are corpuskit's; text with lone
-surrogates is refused; nothing is logged. `enable_parallel`, paddle mode, `posseg` and `analyse` are not
-here: keep importing those from jieba itself.
+surrogates is refused; nothing is logged; `cut` finds its words when it is called, not when they are asked
+for. `setLogLevel`, `enable_parallel` and `disable_parallel` are accepted and change nothing (for many
+documents and threads there is `Segmenter.cut_batch`). Paddle mode, `posseg`, `analyse` and the parts of jieba
+that hand out its tables (`get_DAG`, `calc`, `get_dict_file`) are not here; asking for them says so. Keep
+importing those from jieba itself.
 
 Like jieba's, this module owns one default tokenizer, `dt`, which loads its dictionary on first use.
 """
@@ -12,13 +15,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.segment.segmenter import Segmenter
 
 Text = str | bytes
 Token = tuple[str, int, int]
+
+__version__ = "0.42.1"
+"""The jieba whose words these are."""
+
+_ELSEWHERE = {
+    "analyse": "keyword extraction",
+    "posseg": "part-of-speech tagging",
+    "finalseg": "the hidden Markov model",
+    "lac_small": "paddle mode",
+    "enable_paddle": "paddle mode",
+    "get_DAG": "the word graph",
+    "calc": "the word graph",
+    "get_dict_file": "the dictionary file",
+}
+
+
+class Frequencies:
+    """What code reads of jieba's ``dt.FREQ``: the frequency of a word, 0 for a mere prefix of words."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def get(self, word: str, default: int | None = None) -> int | None:
+        """Frequency of `word`, or `default`."""
+        frequency = self._segmenter.frequency(word)
+        return default if frequency is None else frequency
+
+    def __contains__(self, word: str) -> bool:
+        return self._segmenter.frequency(word) is not None
+
+    def __getitem__(self, word: str) -> int:
+        frequency = self._segmenter.frequency(word)
+        if frequency is None:
+            raise KeyError(word)
+        return frequency
 
 
 class Tokenizer:
@@ -32,6 +70,9 @@ class Tokenizer:
 
     def __init__(self, dictionary: str | os.PathLike | None = None) -> None:
         self.dictionary = None if dictionary is None else os.path.abspath(dictionary)  # noqa: PTH100
+        self.tmp_dir: str | None = None
+        self.cache_file: str | None = None
+        """Both accepted and without effect: the cache lies in ``$XDG_CACHE_HOME/corpuskit``."""
         self._segmenter: Segmenter | None = None
 
     def __repr__(self) -> str:
@@ -53,6 +94,11 @@ class Tokenizer:
     def total(self) -> int:
         """Sum of all frequencies."""
         return self.segmenter.total
+
+    @property
+    def FREQ(self) -> Frequencies:
+        """Frequencies of words, to read; `add_word` changes them."""
+        return Frequencies(self.segmenter)
 
     @property
     def user_word_tag_tab(self) -> dict[str, str]:
@@ -144,6 +190,14 @@ def setLogLevel(log_level: int) -> None:
     """Accepted and without effect: nothing is logged here."""
 
 
+def enable_parallel(processnum: int | None = None) -> None:
+    """Accepted and without effect: one thread here outruns jieba's processes, and the words are the same."""
+
+
+def disable_parallel() -> None:
+    """Accepted and without effect."""
+
+
 dt = Tokenizer()
 
 add_word = dt.add_word
@@ -158,3 +212,15 @@ load_userdict = dt.load_userdict
 set_dictionary = dt.set_dictionary
 suggest_freq = dt.suggest_freq
 tokenize = dt.tokenize
+
+
+def __getattr__(name: str) -> Any:
+    if name == "user_word_tag_tab":
+        return dt.user_word_tag_tab
+    if name in _ELSEWHERE:
+        raise ConfigError(
+            f"{_ELSEWHERE[name]} is not part of the stand-in for jieba",
+            where=name,
+            hint=f"import it from jieba itself: from jieba import {name}",
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

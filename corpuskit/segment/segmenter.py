@@ -7,21 +7,25 @@ deleted words in one set for the whole process, so there a deletion changes ever
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import log
+from math import inf, log
 from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from corpuskit.errors import ConfigError, InputError, MismatchError
-from corpuskit.kernels import segmentation, trie
+from corpuskit.kernels import ranked_trie as trie
+from corpuskit.kernels import segmentation
 from corpuskit.segment import batches, dictionary, full_mode, tables
 
 Token = tuple[str, int, int]
+
+_BOUNDS = struct.Struct("qq")
 
 
 class Segmenter:
@@ -73,10 +77,9 @@ class Segmenter:
         self._key = loaded.key
         self._trie = loaded.trie
         self._frequencies = loaded.frequencies
+        self._others = loaded.others
         self._total = loaded.total
-        self._weight_of = {frequency: i for i, frequency in enumerate(self._frequencies)}
-        self._logs = tables.logarithms(self._frequencies)
-        self._hmm_table = tables.load_hmm()
+        self._model = tables.load_hmm(loaded.trie.ranks)
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("dictionary", "hmm", "tags", "_added", "_deleted", "_key", "_total")
@@ -215,9 +218,12 @@ class Segmenter:
 
     def frequency(self, word: str) -> int | None:
         """Frequency of `word`: 0 for a mere prefix of words, None for anything else."""
-        codes = _code_points(word)
-        at = trie.lookup(self._trie, codes, 0, codes.size) if codes.size else -1
-        return None if at < 0 else self._frequencies[int(self._trie[at + 1]) & trie.WEIGHT]
+        ranks = self._ranks(word)
+        if not ranks.size or not ranks.all():
+            return self._others.get(word)
+        node = trie.lookup(self._trie.slots, ranks, 0, ranks.size)
+        frequency = int(self._frequencies[node]) if node else -1
+        return None if frequency < 0 else frequency
 
     def load_userdict(self, source: str | os.PathLike | IO) -> None:
         """Add the words of a user dictionary: a path, or an open file of bytes or text.
@@ -317,36 +323,49 @@ class Segmenter:
         return result
 
     def _insert(self, word: str, frequency: int) -> None:
-        codes = _code_points(word)
-        while not trie.has_room(self._trie, codes.size):
-            self._trie = tables.grown(self._trie, f"word {word!r}")
-        weight = self._weight_of.get(frequency)
-        if weight is None:
-            weight = self._weight_of[frequency] = len(self._frequencies)
-            self._frequencies.append(frequency)
-            if weight >= self._logs.size:
-                self._logs = np.concatenate([self._logs, np.zeros(self._logs.size + 16)])
-            self._logs[weight] = log(frequency)
-        at = trie.insert(self._trie, codes, 0, codes.size)
-        self._trie[at + 1] = (int(self._trie[at + 1]) & ~trie.WEIGHT) | weight
+        ranks = self._ranks(word)
+        matchable = (
+            ranks.size if ranks.all() else int(ranks.argmin())
+        )  # characters before the first that is not
+        while not trie.has_room(self._trie.slots, self._trie.nodes, self._trie.header, matchable):
+            self._trie, self._frequencies = tables.grown(self._trie, self._frequencies, f"word {word!r}")
+        if matchable:
+            slots, nodes, header = self._trie.slots, self._trie.nodes, self._trie.header
+            node = int(trie.insert(self._trie.pairs, slots, nodes, header, ranks, 0, matchable))
+            first = int(ranks[0])
+            self._frequencies[first] = max(0, self._frequencies[first])
+            if matchable == ranks.size:
+                self._frequencies[node] = frequency
+                nodes.view(np.float64)[2 * node] = log(frequency) if frequency else -inf
+                return
+        for i in range(matchable + 1, len(word)):
+            self._others.setdefault(word[:i], 0)
+        self._others[word] = frequency
 
     def _force_split(self, word: str) -> None:
-        codes = _code_points(word)
-        at = trie.lookup(self._trie, codes, 0, codes.size)
-        self._trie[at] = int(self._trie[at]) | trie.FORCED
-        self._trie[trie.AT_FORCED] += 1
+        ranks = self._ranks(word)
+        if ranks.all():
+            node = int(trie.lookup(self._trie.slots, ranks, 0, ranks.size))
+            self._trie.nodes[2 * node + 1] |= np.uint64(trie.FORCED)
+            self._trie.header[trie.FORCED_WORDS] += 1
+
+    def _ranks(self, text: str) -> np.ndarray:
+        """The rank of each character: uint16."""
+        _encode(text)
+        return tables.ranks_of(text, self._trie.ranks)
 
     def _ends(self, text: str, hmm: bool | None) -> np.ndarray:
         """Word ends in characters: int32."""
         data = np.frombuffer(_encode(text), np.uint8)
-        offsets = np.array((0, data.size), np.int64)
-        offsets.flags.writeable = False
+        offsets = np.frombuffer(_BOUNDS.pack(0, data.size), np.int64)
         return self._run(data, offsets, hmm, segmentation.CHARACTERS, len(text))[1]
 
     def _search_spans(self, text: str, hmm: bool | None) -> list[list[int]]:
         ends = self._ends(text, hmm)
         spans = np.empty((3 * len(text), 2), np.int32)
-        return spans[: segmentation.search_spans(self._trie, _code_points(text), ends, spans)].tolist()
+        ranks = tables.ranks_of(text, self._trie.ranks)
+        n = segmentation.search_spans(self._trie.slots, self._trie.nodes, ranks, ends, spans)
+        return spans[:n].tolist()
 
     def _batch_ends(
         self, column: pa.LargeStringArray, hmm: bool | None, unit: str, threads: int
@@ -378,15 +397,14 @@ class Segmenter:
         """Bounds of each row's ends, and the ends."""
         if self._total <= 0:
             raise _empty_dictionary()
-        out = np.empty(characters, np.int32)
+        out = np.empty(characters + 1, np.int32)
         rows = np.empty(offsets.size, np.int64)
         n, row, byte = segmentation.cut(
             data,
             offsets,
-            self._trie,
-            self._logs,
+            *self._trie,
             log(self._total),
-            self._hmm_table,
+            self._model,
             self.hmm if hmm is None else bool(hmm),
             unit,
             out,
@@ -419,8 +437,3 @@ def _encode(text: str) -> bytes:
             where=f"character {error.start}",
             hint="decode the original bytes without 'surrogateescape', or replace it",
         ) from error
-
-
-def _code_points(text: str) -> np.ndarray:
-    _encode(text)
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -95,23 +97,51 @@ def test_impossible_options_are_refused(shared_segmenter):
         shared_segmenter.cut_batch(column, threads=0)
 
 
+PIECE = "我来到北京清华大学研究生命起源李小福是创新办主任也是云计算方面的专家"
+
+
 @pytest.mark.slow
-def test_time_is_linear_on_one_line_without_punctuation(shared_segmenter):
+@pytest.mark.parametrize("piece", [PIECE, "鿕", "a", "的"], ids=["words", "rare", "latin", "common"])
+@pytest.mark.parametrize("hmm", [True, False])
+def test_time_is_linear_on_one_line_without_punctuation(shared_segmenter, piece, hmm):
     def seconds(text: str) -> float:
         column = pa.array([text])
         best = 1e9
         for _ in range(3):
             begin = time.process_time()
-            shared_segmenter.cut_batch(column)
+            shared_segmenter.cut_batch(column, hmm=hmm)
             best = min(best, time.process_time() - begin)
         return best
 
-    piece = "我来到北京清华大学研究生命起源李小福是创新办主任也是云计算方面的专家"
-    short, long = piece * 10_000, piece * 100_000
-    assert len(long.encode()) > 10_000_000
+    short, long = (piece * (n // len(piece)) for n in (350_000, 3_500_000))
     # Ten times the text: quadratic time would take a hundred times as long.
     assert seconds(long) < 30 * seconds(short)
-    ends = shared_segmenter.cut_batch(pa.array([long]), unit="characters")
-    assert ends.values[-1].as_py() == len(long)
-    tail = shared_segmenter.words_batch(pa.array([long])).values[-11:].to_pylist()
-    assert tail == shared_segmenter.cut(piece * 2)[-11:]
+    ends = shared_segmenter.cut_batch(pa.array([long]), hmm=hmm, unit="characters").values
+    assert ends[-1].as_py() == len(long)
+    if piece == PIECE:
+        tail = shared_segmenter.words_batch(pa.array([long]), hmm=hmm).values[-11:].to_pylist()
+        assert tail == shared_segmenter.cut(piece * 2, hmm=hmm)[-11:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("hmm", [True, False])
+@pytest.mark.parametrize("piece", [PIECE, "鿕", "a"], ids=["words", "rare", "latin"])
+def test_memory_for_a_line_of_100_megabytes_without_punctuation(piece, hmm):
+    """Scratch is 11 bytes a character, at most half as much again while it grows, and an end takes 4 bytes:
+    below 25 bytes for a character, which in Chinese has three bytes of its own."""
+    code = f"""
+import resource, pyarrow as pa
+from corpuskit.segment import Segmenter
+segmenter = Segmenter()
+segmenter.cut_batch(pa.array(["我来到北京"]), hmm={hmm})
+size = 100_000_000
+column = pa.array([{piece!r} * (size // len({piece!r}.encode()))], pa.large_string())
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+ends = segmenter.cut_batch(column, hmm={hmm})
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+assert ends.values[-1].as_py() == len(column[0].as_buffer())
+print((after - before) / size)
+"""
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert float(output) < (25 if piece == "a" else 25 / 3)

@@ -21,8 +21,9 @@ def tokenizer() -> ours.Tokenizer:
 
 def test_names_and_parameters_are_jiebas():
     names = [
-        "Tokenizer", "add_word", "cut", "cut_for_search", "del_word", "dt", "get_FREQ", "initialize", "lcut",
-        "lcut_for_search", "load_userdict", "setLogLevel", "set_dictionary", "suggest_freq", "tokenize",
+        "Tokenizer", "add_word", "cut", "cut_for_search", "del_word", "disable_parallel", "dt",
+        "enable_parallel", "get_FREQ", "initialize", "lcut", "lcut_for_search", "load_userdict",
+        "setLogLevel", "set_dictionary", "suggest_freq", "tokenize", "user_word_tag_tab", "__version__",
     ]  # fmt: skip
     for name in names:
         theirs = getattr(jieba, name)
@@ -57,6 +58,33 @@ def test_changing_the_dictionary(oracle, tokenizer, tmp_path):
     assert tokenizer.lcut(TEXT) == oracle.lcut(TEXT)
     assert tokenizer.user_word_tag_tab == oracle.user_word_tag_tab
     assert tokenizer.total == oracle.total
+
+
+def test_parallel_mode_is_accepted_and_changes_nothing(oracle):
+    ours.enable_parallel(2)
+    text = f"{TEXT}\n{TEXT}"
+    assert list(ours.cut(text)) == oracle.lcut(text)
+    ours.disable_parallel()
+
+
+def test_frequencies_are_read_as_from_jiebas_table(oracle, tokenizer):
+    oracle.add_word("γ射线计", 5)
+    tokenizer.add_word("γ射线计", 5)
+    for word in ["清华大学", "清华大", "不在词典里", "γ", "γ射", "γ射线", "γ射线计", ""]:
+        assert (word in tokenizer.FREQ) == (word in oracle.FREQ)
+        assert tokenizer.FREQ.get(word, -1) == oracle.FREQ.get(word, -1)
+    assert tokenizer.FREQ["清华大学"] == oracle.FREQ["清华大学"]
+    with pytest.raises(KeyError, match="不在词典里"):
+        tokenizer.FREQ["不在词典里"]
+
+
+def test_what_is_not_here_says_where_it_is():
+    with pytest.raises(ConfigError, match="from jieba import posseg"):
+        from corpuskit.segment.jieba import posseg  # noqa: F401
+    with pytest.raises(ConfigError, match="from jieba import analyse"):
+        _ = ours.analyse
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = ours.nonsense
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "gbk"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
+import warnings
 
 import jieba
 import pyarrow as pa
@@ -110,26 +112,100 @@ def test_another_main_dictionary(tmp_path):
     assert ours.total == oracle.total == 31
 
 
+SENTENCE = "我来到北京清华大学研究生命起源李小福是创新办主任也是云计算方面的专家C++和10.5.3版本"
+
+
+@pytest.mark.parametrize("length", [1023, 1024, 1025, 1060, 2048, 5000])
+@pytest.mark.parametrize("before", ["", "前言。", "一" * 1020 + "，"])
+def test_blocks_longer_than_a_piece(oracle, shared_segmenter, length, before):
+    """The kernel works on 1,024 characters at a time, and on longer blocks from right to left."""
+    text = before + (SENTENCE * (length // len(SENTENCE) + 1))[:length] + "\r\n" + SENTENCE
+    for hmm in (True, False):
+        assert shared_segmenter.cut(text, hmm=hmm) == oracle.lcut(text, HMM=hmm)
+        assert shared_segmenter.words_batch(pa.array([text, text]), hmm=hmm).to_pylist()[1] == oracle.lcut(
+            text, HMM=hmm
+        )
+
+
+def test_words_longer_than_a_piece_and_many_at_one_place(tmp_path):
+    """65 words begin at nearly every place, and one is longer than a piece."""
+    words = {"一" * n: 70 - n for n in range(1, 66)} | {"一" * 1500: 3, "二三" * 700 + "一": 2, "三": 9}
+    path = tmp_path / "dict.txt"
+    path.write_text("".join(f"{word} {frequency}\n" for word, frequency in words.items()), encoding="utf-8")
+    oracle = jieba.Tokenizer(str(path))
+    oracle.tmp_dir = str(tmp_path)
+    ours = Segmenter(path)
+    for text in ["一" * 3001, "三" * 9 + "一" * 1501, "二三" * 1600 + "一" * 40, "，".join(["一" * 90] * 30)]:
+        for hmm in (True, False):
+            assert ours.cut(text, hmm=hmm) == oracle.lcut(text, HMM=hmm)
+
+
+def test_characters_in_no_dictionary_and_prefixes_that_are_no_words(tmp_path):
+    path = tmp_path / "dict.txt"
+    path.write_text("中国人民 5\n民国 3\n人 2\n国人民族 1\n", encoding="utf-8")
+    oracle = jieba.Tokenizer(str(path))
+    oracle.tmp_dir = str(tmp_path)
+    ours = Segmenter(path)
+    for text in ["中国人民国人民族", "中国人中国人民", "甲乙丙国人民", "中", "国人民族民国中国"]:
+        assert_same(oracle, ours, text)
+
+
+def _lines(path):
+    with open(path, "rb") as raw:
+        yield from io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
+
+
+def _paragraphs(path, most):
+    paragraphs = (line for record in _lines(path) for line in json.loads(record)["text"].split("\n") if line)
+    return list(itertools.islice(paragraphs, most))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "documents"), [("text/news", None), ("text/laws", 400), ("text/broadcast", 100)]
-)
-def test_real_text(shared_data, oracle, shared_segmenter, name, documents):
-    lines = []
-    with open(shared_data / f"{name}.jsonl.zst", "rb") as raw:
-        reader = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
-        for i, line in enumerate(reader):
-            if i == documents:
-                break
-            lines.append(json.loads(line)["text"])
+def test_all_news(shared_data, oracle, shared_segmenter):
+    lines = [json.loads(line)["text"] for line in _lines(shared_data / "text" / "news.jsonl.zst")]
     _assert_lines(oracle, shared_segmenter, lines)
 
 
 @pytest.mark.slow
-def test_real_sentences_without_their_spaces(shared_data, oracle, shared_segmenter):
-    with open(shared_data / "seg" / "peoples-daily-1998-01.txt.zst", "rb") as raw:
-        reader = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
-        _assert_lines(oracle, shared_segmenter, [line.rstrip("\n").replace(" ", "") for line in reader])
+@pytest.mark.parametrize("name", ["laws", "broadcast"])
+def test_twenty_thousand_paragraphs(shared_data, oracle, shared_segmenter, name):
+    lines = _paragraphs(shared_data / "text" / f"{name}.jsonl.zst", 20_000)
+    assert len(lines) == 20_000
+    _assert_lines(oracle, shared_segmenter, lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["news", "laws", "broadcast"])
+def test_paragraphs_with_a_user_dictionary_of_their_own_strings(
+    shared_data, oracle, segmenter, tmp_path, name
+):
+    """Strings cut from the text at odd places become words, with and without frequency; some are deleted."""
+    lines = _paragraphs(shared_data / "text" / f"{name}.jsonl.zst", 3_000)
+    pieces = [line[i % 7 : i % 7 + 2 + i % 5] for i, line in enumerate(lines[:1_500])]
+    pieces = [piece for piece in pieces if len(piece) > 1 and piece == piece.strip() and "\t" not in piece]
+    path = tmp_path / "user.txt"
+    path.write_text(
+        "".join(f"{piece} {i % 3 * 50}\n" if i % 4 else f"{piece}\n" for i, piece in enumerate(pieces)),
+        encoding="utf-8",
+    )
+    oracle.load_userdict(str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        segmenter.load_userdict(path)
+    assert segmenter.total == oracle.total
+    _assert_lines(oracle, segmenter, lines)
+
+
+@pytest.mark.slow
+def test_all_sentences_of_the_peoples_daily_without_their_spaces(shared_data, oracle, shared_segmenter):
+    lines = _lines(shared_data / "seg" / "peoples-daily-1998-01.txt.zst")
+    _assert_lines(oracle, shared_segmenter, [line.rstrip("\n").replace(" ", "") for line in lines])
+
+
+@pytest.mark.slow
+def test_search_and_full_mode_and_positions_on_real_text(shared_data, oracle, shared_segmenter):
+    for line in _paragraphs(shared_data / "text" / "news.jsonl.zst", 1_000):
+        assert_same(oracle, shared_segmenter, line)
 
 
 def _assert_lines(oracle, segmenter, lines):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpuskit.errors import ConfigError, InputError, MismatchError
-from corpuskit.kernels import trie as kernels
+from corpuskit.kernels import ranked_trie as kernels
 from corpuskit.segment import Segmenter, dictionary, is_matchable, tables
 
 
@@ -136,6 +136,24 @@ def test_a_bad_line_of_a_user_dictionary_is_named(segmenter, tmp_path, line, wha
     assert caught.value.hint
 
 
+def test_frequencies_of_0_and_of_a_trillion_millions_are_what_jieba_makes_of_them(
+    oracle, segmenter, tmp_path
+):
+    """0 deletes a word, 10**18 makes it win against anything; the total is exact beyond 2**63."""
+    path = tmp_path / "user.txt"
+    path.write_text(
+        "清华大学 0\n来到北京 1000000000000000000\n" + "张三 1000000000000000000\n" * 12, encoding="utf-8"
+    )
+    oracle.load_userdict(str(path))
+    segmenter.load_userdict(path)
+    assert segmenter.total == oracle.total > 2**63
+    assert segmenter.frequency("清华大学") == 0
+    text = "我来到北京清华大学，张三也来到北京"
+    assert segmenter.cut(text) == oracle.lcut(text)
+    assert segmenter.cut(text)[:2] == ["我", "来到北京"]
+    assert "清华大学" not in segmenter.cut(text)
+
+
 @pytest.mark.parametrize("line", ["", "中国", "中国 x", "中国  5", "中国 -1", "中国 9223372036854775808"])
 def test_a_bad_line_of_a_main_dictionary_is_named(tmp_path, line):
     path = tmp_path / "dict.txt"
@@ -197,8 +215,11 @@ def test_a_dictionary_loaded_from_the_cache_is_the_one_that_was_built(tmp_path, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     built = tables.load_dictionary(None)
     loaded = tables.load_dictionary(None)
-    assert np.array_equal(built.trie, loaded.trie)
-    assert (built.frequencies, built.total) == (loaded.frequencies, loaded.total)
+    for before, after in zip(
+        [*built.trie, built.frequencies], [*loaded.trie, loaded.frequencies], strict=True
+    ):
+        assert np.array_equal(before, after)
+    assert (built.others, built.total) == (loaded.others, loaded.total)
 
 
 def test_import_loads_neither_jieba_nor_torch():
@@ -223,22 +244,39 @@ def test_hmm_tables_are_jiebas():
             assert table[20 + 4 * (code - 0x4E00) + i] == expected
 
 
-@given(st.dictionaries(st.text("ab中国𠀀カ\x00", min_size=1, max_size=6), st.integers(1, 99), max_size=80))
-def test_the_trie_is_a_dictionary_with_prefixes(words):
-    trie = kernels.new_trie(3)
+@given(
+    st.dictionaries(st.text("a1%中国民鿕", min_size=1, max_size=6), st.integers(1, 99), max_size=80),
+    st.booleans(),
+)
+def test_the_trie_is_a_dictionary_with_prefixes(words, backwards):
+    order = np.arange(kernels.FIRST_HAN, kernels.LAST_HAN + 1)
+    table = kernels.rank_table(order[::-1] if backwards else order)
+    trie, weights = kernels.new_trie(table, 8, 2), np.zeros(kernels.RANKS + 2, np.int64)
     for word, weight in words.items():
-        codes = _codes(word)
-        while not kernels.has_room(trie, codes.size):
-            trie = tables.grown(trie, "test")
-        at = kernels.insert(trie, codes, 0, codes.size)
-        trie[at + 1] = (int(trie[at + 1]) & ~kernels.WEIGHT) | weight
+        ranks = tables.ranks_of(word, table)
+        while not kernels.has_room(trie.slots, trie.nodes, trie.header, ranks.size):
+            trie, weights = tables.grown(trie, weights, "test")
+        node = kernels.insert(trie.pairs, trie.slots, trie.nodes, trie.header, ranks, 0, ranks.size)
+        weights[node] = weight
     known = {word[:i]: 0 for word in words for i in range(1, len(word) + 1)} | words
-    assert trie[kernels.AT_NODES] == len(known) + 2
-    for candidate in known | dict.fromkeys(["a", "b", "ab", "中国", "国中ab", "𠀀カ", "\x00"]):
-        codes = _codes(candidate)
-        at = kernels.lookup(trie, codes, 0, codes.size)
-        assert (None if at < 0 else int(trie[at + 1]) & kernels.WEIGHT) == known.get(candidate)
+    assert trie.header[kernels.NODES] == kernels.RANKS + sum(len(word) > 1 for word in known)
+    for candidate in known | dict.fromkeys(["a", "1", "a1", "中国", "国中a1", "鿕民"]):
+        ranks = tables.ranks_of(candidate, table)
+        node = int(kernels.lookup(trie.slots, ranks, 0, ranks.size))
+        if len(candidate) > 1:
+            assert (node > 0) == (candidate in known)
+        assert int(weights[node]) == known.get(candidate, 0)
+        begins = len(candidate) > 1 and kernels.begins_word(
+            trie.pairs, np.uint64(ranks[0]), np.uint64(ranks[1])
+        )
+        assert not (node and len(candidate) > 1) or begins
 
 
-def _codes(word: str) -> np.ndarray:
-    return np.frombuffer(word.encode("utf-32-le"), np.uint32)
+def test_ranks_tell_what_words_are_made_of():
+    table = tables.load_dictionary(None).trie.ranks
+    for code in range(1 << 16):
+        if not 0xD800 <= code < 0xE000:
+            assert (table[code] > 0) == is_matchable(chr(code))
+    assert sorted(table[table > 0].tolist()) == list(range(1, kernels.RANKS))
+    assert table[ord("的")] < table[ord("鑫")]
+    assert tables.ranks_of("a\U00010061𠀀", table).tolist() == [table[ord("a")], 0, 0]
