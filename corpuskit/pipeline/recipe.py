@@ -117,6 +117,8 @@ class ShardsSection(_Section):
         Target size of a shard, in tokens (2^27).
     end_of_document : {"end_of_text", "none"}
         Whether each document is closed by the tokenizer's end-of-text token.
+    word_starts : str or None
+        ``jieba``, or the file of a trained segmenter: mark the tokens that begin a word.
     group_bytes : int
         Size on disk of the document parts that one task encodes.
     """
@@ -124,6 +126,7 @@ class ShardsSection(_Section):
     tokenizer: str
     shard_tokens: int = pydantic.Field(default=1 << 27, ge=1)
     end_of_document: Literal["end_of_text", "none"] = "end_of_text"
+    word_starts: str | None = None
     group_bytes: int = pydantic.Field(default=192 << 20, ge=1)
 
 

@@ -289,6 +289,7 @@ class _Run:
             tokenizer_dir=str(directory),
             shard_tokens=section.shard_tokens,
             end_of_document=section.end_of_document,
+            word_starts=section.word_starts,
             group_bytes=section.group_bytes,
         )
         result = self._job("shards", job)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.shards.manifest import PARALLEL_TYPES, EndOfDocument, TokenizerLike, token_dtype
+from corpuskit.shards.word_starts import COLUMN, WordCutter, word_starts
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,12 @@ class EncodedDocuments:
 
 
 def encode(
-    batch: pa.RecordBatch, tokenizer: TokenizerLike, end_of_document: EndOfDocument
+    batch: pa.RecordBatch,
+    tokenizer: TokenizerLike,
+    end_of_document: EndOfDocument,
+    segmenter: WordCutter | None = None,
 ) -> EncodedDocuments:
-    """Encode the `text` column of a batch of documents.
+    """Encode the `text` column of a batch of documents; a segmenter adds the column ``word_starts``.
 
     Raises
     ------
@@ -65,7 +69,10 @@ def encode(
     encoded = tokenizer.encode_batch(texts)
     if len(encoded) != batch.num_rows:
         raise InputError(f"the tokenizer returned {len(encoded)} documents for {batch.num_rows} texts")
-    return _assemble(_ids(batch), encoded, {}, tokenizer, end_of_document)
+    columns = {}
+    if segmenter is not None:
+        columns[COLUMN] = _flat(word_starts(texts, encoded, tokenizer, segmenter))
+    return _assemble(_ids(batch), encoded, columns, tokenizer, end_of_document)
 
 
 def from_tokens(

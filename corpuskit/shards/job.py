@@ -47,6 +47,7 @@ from corpuskit.shards.shardfile import (
     shard_schema,
     write_shard,
 )
+from corpuskit.shards.word_starts import COLUMN, COLUMN_TYPE, WordCutter, open_segmenter, segmenter_version
 from corpuskit.shards.writer import DEFAULT_SHARD_TOKENS, ShardBuffer, require_shard_tokens
 
 
@@ -58,6 +59,8 @@ class EncodeConfig:
     tokenizer_fingerprint: str
     shard_tokens: int
     end_of_document: EndOfDocument
+    word_starts: str | None = field(metadata={IN_KEY: False})
+    segmenter_version: str | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class ShardsJob:
         Target size of a shard in tokens.
     end_of_document : {"end_of_text", "none"}
         Append the tokenizer's end-of-text id to every document, or nothing.
+    word_starts : str, optional
+        ``jieba`` or the file of a trained segmenter: mark the tokens that begin one of its words in a
+        parallel column, `word_starts` (uint8).
     group_bytes : int
         Size on disk of the document parts of one task. The default, 192 MiB of zstd-compressed
         text, is somewhat more than one full shard.
@@ -85,6 +91,7 @@ class ShardsJob:
     tokenizer_dir: str
     shard_tokens: int = DEFAULT_SHARD_TOKENS
     end_of_document: EndOfDocument = "end_of_text"
+    word_starts: str | None = None
     group_bytes: int = 192 << 20
 
     def __post_init__(self) -> None:
@@ -109,7 +116,12 @@ class ShardsJob:
         tokenizer = load_tokenizer(self.tokenizer_dir)
         appended_id(tokenizer, self.end_of_document)
         config = EncodeConfig(
-            self.tokenizer_dir, tokenizer.fingerprint, self.shard_tokens, self.end_of_document
+            self.tokenizer_dir,
+            tokenizer.fingerprint,
+            self.shard_tokens,
+            self.end_of_document,
+            self.word_starts,
+            None if self.word_starts is None else segmenter_version(self.word_starts),
         )
         sizes = [_size(piece) for piece in self.documents]
         groups = group_slices(self.documents, sizes, self.group_bytes)
@@ -138,11 +150,19 @@ def _tokenizer(directory: str, fingerprint: str) -> TokenizerLike:
     return tokenizer
 
 
+@lru_cache(maxsize=1)
+def _segmenter(name: str) -> WordCutter:
+    """The segmenter of this process's tasks, loaded once."""
+    return open_segmenter(name)
+
+
 def encode_task(task: Task, workspace: Workspace) -> Outcome:
     """Encode the task's documents and publish whole shards (outputs of kind ``shard``)."""
     config: EncodeConfig = task.config
     tokenizer = _tokenizer(config.tokenizer_dir, config.tokenizer_fingerprint)
-    schema = shard_schema(Manifest(TokenizerRecord.of(tokenizer), config.end_of_document))
+    segmenter = None if config.word_starts is None else _segmenter(config.word_starts)
+    columns = {} if segmenter is None else {COLUMN: COLUMN_TYPE}
+    schema = shard_schema(Manifest(TokenizerRecord.of(tokenizer), config.end_of_document, columns=columns))
     parts = workspace.load_checkpoint()
     position = parts[-1]["position"] if parts else [0, 0]
     buffer = ShardBuffer(config.shard_tokens)
@@ -161,7 +181,7 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
         workspace.save_checkpoint(parts)
 
     for number, row, batch in _documents_from(task.inputs, position, workspace):
-        encoded = encode(batch, tokenizer, config.end_of_document)
+        encoded = encode(batch, tokenizer, config.end_of_document, segmenter)
         while len(encoded):
             taken = buffer.add(encoded)
             row += taken
@@ -218,10 +238,12 @@ def publish(
             where=str(directory),
             hint="the report says which step dropped them and why",
         )
+    end_of_document, columns = _layout(outputs[0], tokenizer)
     manifest = Manifest(
         TokenizerRecord.of(tokenizer),
-        _end_of_document(outputs[0], tokenizer),
+        end_of_document,
         tuple(_describe(output, shard_name(index)) for index, output in enumerate(outputs)),
+        columns=columns,
         provenance=dict(provenance or {}),
         complete=True,
     )
@@ -280,13 +302,14 @@ def _describe(output: Output, name: str) -> ShardEntry:
     return entry
 
 
-def _end_of_document(output: Output, tokenizer: TokenizerLike) -> EndOfDocument:
-    """The policy that the shards were written with, as they say themselves."""
-    metadata = map_shard(output.path, structure=False).metadata
+def _layout(output: Output, tokenizer: TokenizerLike) -> tuple[EndOfDocument, dict[str, str]]:
+    """The policy and the parallel columns that the shards were written with, as they say themselves."""
+    shard = map_shard(output.path, structure=False)
+    metadata = shard.metadata
     for policy in get_args(EndOfDocument):
         expected = shard_schema(Manifest(TokenizerRecord.of(tokenizer), policy)).metadata
         if {key.decode(): value.decode() for key, value in expected.items()} == metadata:
-            return policy
+            return policy, {name: values.dtype.name for name, values in shard.columns.items()}
     raise MismatchError(
         f"the shard was written with tokenizer {metadata.get('corpuskit.tokenizer')}, "
         f"not with {tokenizer.fingerprint}",

@@ -31,6 +31,7 @@ from corpuskit.shards.manifest import (
     shard_name,
 )
 from corpuskit.shards.shardfile import describe_shard, require_choice, shard_schema, write_shard
+from corpuskit.shards.word_starts import COLUMN, COLUMN_TYPE, WordCutter
 
 DEFAULT_SHARD_TOKENS = 1 << 27
 
@@ -98,6 +99,8 @@ class Writer:
     columns : Mapping[str, str], optional
         Parallel columns with one value per token, e.g. ``{"loss_mask": "uint8"}``; only
         `write_tokens` can fill them.
+    segmenter : corpuskit.segment.Segmenter or PerceptronSegmenter, optional
+        Marks the tokens that begin a word in the column ``word_starts`` of what `write` encodes.
     provenance : Mapping, optional
         Free JSON that is kept in `dataset.json`.
 
@@ -123,21 +126,24 @@ class Writer:
         shard_tokens: int = DEFAULT_SHARD_TOKENS,
         end_of_document: EndOfDocument = "end_of_text",
         columns: Mapping[str, str] | None = None,
+        segmenter: WordCutter | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
+        columns = dict(columns or {}) | ({} if segmenter is None else {COLUMN: COLUMN_TYPE})
         require_shard_tokens(shard_tokens)
         require_choice("end_of_document", end_of_document, get_args(EndOfDocument))
         appended_id(tokenizer, end_of_document)
-        _require_columns(columns or {})
+        _require_columns(columns)
         self.directory = Path(directory)
         _require_no_dataset(self.directory)
         self._tokenizer = tokenizer
+        self._segmenter = segmenter
         self._buffer = ShardBuffer(shard_tokens)
         self._open = True
         self._manifest = Manifest(
             TokenizerRecord.of(tokenizer),
             end_of_document,
-            columns=dict(columns or {}),
+            columns=columns,
             provenance=dict(provenance or {}),
         )
         self._schema = shard_schema(self._manifest)
@@ -151,14 +157,14 @@ class Writer:
     def write(self, documents: pa.RecordBatch | pa.Table) -> None:
         """Encode and append documents (`id` and `text`; other columns are not stored)."""
         self._require_open()
-        if self._manifest.columns:
+        if set(self._manifest.columns) - (set() if self._segmenter is None else {COLUMN}):
             raise ConfigError(
                 "parallel columns cannot be made from text",
                 where="columns",
                 hint="encode the documents yourself and use write_tokens",
             )
         for batch in _batches(documents):
-            self._append(encode(batch, self._tokenizer, self._manifest.end_of_document))
+            self._append(encode(batch, self._tokenizer, self._manifest.end_of_document, self._segmenter))
 
     def write_tokens(self, documents: pa.RecordBatch | pa.Table) -> None:
         """Append documents that are encoded already: `id`, `tokens`, and the parallel columns.
