@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from corpuskit.cli.add_words import print_cost, vocab_add_words
+from corpuskit.cli.compare import vocab_compare
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 vocab = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 shards = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Algorithm = Literal["bpe", "sentencepiece-unigram", "sentencepiece-bpe"]
+vocab.command("compare")(vocab_compare)
+vocab.command("add-words")(vocab_add_words)
+
+Algorithm = Literal["bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe"]
 Inputs = Annotated[list[str], typer.Argument(help="Files, directories or globs with documents.")]
 OutputDirectory = Annotated[Path, typer.Option("--output", "-o", help="Directory to write.")]
 Dataset = Annotated[Path, typer.Argument(help="A token dataset.")]
@@ -26,11 +32,55 @@ def vocab_train(
     output: OutputDirectory,
     size: Annotated[int, typer.Option(min=1, help="Vocabulary size.")] = 32_000,
     algorithm: Annotated[Algorithm, typer.Option()] = "bpe",
+    special_token: Annotated[
+        list[str] | None, typer.Option(help="Special token; may be repeated. By default <|endoftext|>.")
+    ] = None,
+    sample_mb: Annotated[
+        float | None, typer.Option(min=0.001, help="Megabytes of text to learn from.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the sample.")] = 0,
+    pattern: Annotated[
+        str, typer.Option(help="Pre-tokenisation of byte-level BPE: chinese, gpt2, cl100k, o200k or a regex.")
+    ] = "chinese",
+    pre_segment: Annotated[
+        bool, typer.Option("--pre-segment", help="Let no token cross a border between words.")
+    ] = False,
+    min_count: Annotated[int, typer.Option(min=1, help="Pairs seen fewer times make no token.")] = 2,
+    max_token_bytes: Annotated[int | None, typer.Option(min=2, help="Longest token of bpe.")] = None,
+    required_characters: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="File of characters that SentencePiece must give a token each."
+        ),
+    ] = None,
+    user_defined_symbol: Annotated[
+        list[str] | None, typer.Option(help="Text that SentencePiece keeps in one piece; may be repeated.")
+    ] = None,
+    any_language: Annotated[
+        bool, typer.Option("--any-language", help="Accept a corpus without a Chinese character.")
+    ] = False,
 ) -> None:
     """Train a vocabulary from documents."""
     from corpuskit.vocab import train
 
-    tokenizer = train(_batches(inputs), algorithm=algorithm, vocab_size=size)
+    characters = None
+    if required_characters is not None:
+        characters = "".join(required_characters.read_text(encoding="utf-8-sig").split())
+    tokenizer = train(
+        _batches(inputs),
+        algorithm=algorithm,
+        vocab_size=size,
+        special_tokens=special_token or ("<|endoftext|>",),
+        sample_bytes=None if sample_mb is None else int(sample_mb * 1e6),
+        seed=seed,
+        pattern=pattern,
+        pre_segment=pre_segment,
+        min_count=min_count,
+        max_token_bytes=max_token_bytes,
+        required_characters=characters,
+        user_defined_symbols=user_defined_symbol or (),
+        require_chinese=not any_language,
+    )
     tokenizer.save(output)
     print(f"{tokenizer.vocab_size:,} tokens, written to {output}")
 
@@ -39,13 +89,29 @@ def vocab_train(
 def vocab_extend(
     inputs: Inputs,
     output: OutputDirectory,
-    base: Annotated[str, typer.Option(help="Path of a byte-level BPE tokenizer, or 'gpt2'.")] = "gpt2",
+    base: Annotated[str, typer.Option(help="Path of a BPE tokenizer, or 'gpt2'.")] = "gpt2",
     num_new_tokens: Annotated[int, typer.Option(min=1)] = 10_000,
+    sample_mb: Annotated[float, typer.Option(min=0.001, help="Megabytes of text to learn from.")] = 100.0,
+    min_count: Annotated[int, typer.Option(min=1, help="Pairs seen fewer times make no token.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the sample.")] = 0,
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", help="Text to measure the result on: files, directories. May be repeated."),
+    ] = None,
 ) -> None:
-    """Add Chinese tokens to an existing byte-level BPE vocabulary."""
-    from corpuskit.vocab import extend
+    """Add Chinese tokens to an existing byte-level or SentencePiece BPE vocabulary."""
+    from corpuskit.vocab import extend, load
 
-    tokenizer = extend(base, _batches(inputs), num_new_tokens=num_new_tokens)
+    loaded = load(base)
+    tokenizer = extend(
+        loaded,
+        _batches(inputs),
+        num_new_tokens=num_new_tokens,
+        sample_bytes=int(sample_mb * 1e6),
+        min_count=min_count,
+        seed=seed,
+    )
+    print_cost(loaded, tokenizer, on or [])
     tokenizer.save(output)
     print(f"{tokenizer.vocab_size:,} tokens ({num_new_tokens:,} new), written to {output}")
 
@@ -69,14 +135,20 @@ def shards_write(
     inputs: Inputs,
     output: OutputDirectory,
     tokenizer: Annotated[Path, typer.Option(help="A saved tokenizer.")],
+    word_starts: Annotated[
+        str | None,
+        typer.Option(help="Mark the tokens that begin a word of: jieba, or a trained segmenter's file."),
+    ] = None,
 ) -> None:
     """Encode documents into a token dataset."""
     import shutil
 
     from corpuskit.shards import Writer
+    from corpuskit.shards.word_starts import open_segmenter
     from corpuskit.vocab import Tokenizer
 
-    with Writer(output, tokenizer=Tokenizer.load(tokenizer)) as writer:
+    segmenter = None if word_starts is None else open_segmenter(word_starts)
+    with Writer(output, tokenizer=Tokenizer.load(tokenizer), segmenter=segmenter) as writer:
         for batch in _batches(inputs):
             writer.write(batch)
     shutil.copytree(tokenizer, output / "tokenizer", dirs_exist_ok=True)

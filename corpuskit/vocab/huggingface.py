@@ -32,7 +32,11 @@ def read_tokenizer_json(path: Path) -> ByteLevelBPE:
     if not model.get("merges"):
         raise ArtifactError("the base has no merges", where=where, hint="a BPE needs its merges")
     if model.get("byte_fallback") or model.get("continuing_subword_prefix") or model.get("dropout"):
-        raise ArtifactError("a BPE, but not a byte-level one", where=where)
+        raise ArtifactError(
+            "a BPE, but not a byte-level one",
+            where=where,
+            hint="if it was made from a SentencePiece model, name that (tokenizer.model)",
+        )
     special = {}
     for token in content.get("added_tokens") or []:
         if not token.get("special"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 from corpuskit.errors import ConfigError
 from corpuskit.jobs import Entry, Outcome, Slice, Task, Workspace
@@ -21,9 +21,20 @@ from corpuskit.vocab.formats import load
 from corpuskit.vocab.sampling import Sample, Sampler, require_text
 from corpuskit.vocab.tokenizer import Tokenizer
 
-VocabularyAlgorithm = Literal["bpe", "sentencepiece-unigram", "sentencepiece-bpe", "extend"]
+VocabularyAlgorithm = Literal[
+    "bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe", "extend"
+]
 
 _MEASURE_BYTES = 1_000_000
+_TRAINING_FIELDS = (
+    "pattern",
+    "pre_segment",
+    "min_count",
+    "max_token_bytes",
+    "required_characters",
+    "user_defined_symbols",
+    "require_chinese",
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class VocabularySpec:
     ----------
     name : str
         Its directory's name.
-    algorithm : {"bpe", "sentencepiece-unigram", "sentencepiece-bpe", "extend"}
+    algorithm : {"bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe", "extend"}
     vocab_size : int, optional
         Number of ids; for every algorithm but ``extend``.
     base : str, optional
@@ -44,7 +55,10 @@ class VocabularySpec:
     special_tokens : tuple of str
         Not for ``extend``, which keeps the base's.
     sample_bytes : int, optional
-        UTF-8 bytes of text to train on; by default 16 MB, for ``extend`` 100 MB.
+        UTF-8 bytes of text to train on; by default 100 MB for ``bpe`` and ``extend``, else 16 MB.
+    pattern, pre_segment, min_count, max_token_bytes : str, bool, int, int, optional
+    required_characters, user_defined_symbols, require_chinese : str, tuple of str, bool, optional
+        As in `corpuskit.vocab.train`; not for ``extend``.
     """
 
     name: str
@@ -54,6 +68,13 @@ class VocabularySpec:
     num_new_tokens: int | None = None
     special_tokens: tuple[str, ...] = ("<|endoftext|>",)
     sample_bytes: int | None = None
+    pattern: str = "chinese"
+    pre_segment: bool = False
+    min_count: int = 2
+    max_token_bytes: int | None = None
+    required_characters: str | None = None
+    user_defined_symbols: tuple[str, ...] = ()
+    require_chinese: bool = True
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
@@ -75,13 +96,16 @@ class VocabularySpec:
                     where=f"{where}: {field}",
                     hint="extend takes base and num_new_tokens, the others vocab_size",
                 )
+        if extends:
+            for field in _TRAINING_FIELDS:
+                if getattr(self, field) != getattr(VocabularySpec, field):
+                    raise ConfigError("not used by the algorithm 'extend'", where=f"{where}: {field}")
         try:
             if self.num_new_tokens is not None:
                 extension.check_extension(self.num_new_tokens, self.sample_limit)
             if self.vocab_size is not None:
-                training.check_training(
-                    self.algorithm, self.vocab_size, self.special_tokens, self.sample_limit
-                )
+                training.check_sample_bytes(self.sample_limit)
+                self.training_options()
         except ConfigError as error:
             raise ConfigError(error.what, where=f"{where}: {error.where}", hint=error.hint) from error
 
@@ -90,8 +114,24 @@ class VocabularySpec:
         """`sample_bytes`, or the default of the algorithm."""
         if self.sample_bytes is not None:
             return self.sample_bytes
-        extends = self.algorithm == "extend"
-        return extension.DEFAULT_SAMPLE_BYTES if extends else training.DEFAULT_SAMPLE_BYTES
+        if self.algorithm == "extend":
+            return extension.DEFAULT_SAMPLE_BYTES
+        return training.default_sample_bytes(self.algorithm)
+
+    def training_options(self) -> training.TrainingOptions:
+        """What `corpuskit.vocab.training` needs, checked; for every algorithm but ``extend``."""
+        return training.TrainingOptions(
+            cast(training.Algorithm, self.algorithm),
+            self.vocab_size or 0,
+            self.special_tokens,
+            self.pattern,
+            self.pre_segment,
+            self.min_count,
+            self.max_token_bytes,
+            self.required_characters,
+            self.user_defined_symbols,
+            self.require_chinese,
+        )
 
 
 @dataclass(frozen=True)
@@ -156,8 +196,9 @@ class VocabularyJob:
 
 
 def _memory_bytes(spec: VocabularySpec) -> int:
-    """Measured on Chinese: 90 bytes a byte of sample for Hugging Face's trainer, 25 for others."""
-    return (1 << 29) + spec.sample_limit * (90 if spec.algorithm == "bpe" else 25)
+    """Measured on Chinese, bytes a byte of sample."""
+    factor = {"bpe": 10, "huggingface-bpe": 90}.get(spec.algorithm, 25)
+    return (1 << 29) + spec.sample_limit * factor
 
 
 def make_vocabulary(task: Task, workspace: Workspace) -> Outcome:
@@ -178,13 +219,7 @@ def make_vocabulary(task: Task, workspace: Workspace) -> Outcome:
             load(spec.base or ""), sample, spec.num_new_tokens or 0, provenance=provenance
         )
     else:
-        tokenizer = training.train_on_sample(
-            sample,
-            algorithm=spec.algorithm,
-            vocab_size=spec.vocab_size or 0,
-            special_tokens=spec.special_tokens,
-            provenance=provenance,
-        )
+        tokenizer = training.train_on_sample(sample, spec.training_options(), provenance=provenance)
     with workspace.publish("vocabulary", suffix=".tar") as publication:
         publication.path.write_bytes(pack_artifact(tokenizer.files()))
         publication.rows = tokenizer.vocab_size

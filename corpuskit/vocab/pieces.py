@@ -11,12 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import sentencepiece
 import xxhash
 
 from corpuskit.errors import ArtifactError
+from corpuskit.vocab.model_proto import PieceType, read_model
 
 PieceKind = Literal["sentencepiece-unigram", "sentencepiece-bpe"]
 
@@ -45,6 +46,28 @@ class SentencePieceModel:
                 raise ArtifactError(
                     f"the model has no special token {name!r} with id {token_id}", where="special_tokens"
                 )
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> SentencePieceModel:
+        """The model in a file's content, whoever trained it; its control symbols are special.
+
+        Raises
+        ------
+        ArtifactError
+            If it is no SentencePiece model, or a word or character model.
+        """
+        described = read_model(model)
+        kind = f"sentencepiece-{described.model_type}"
+        if kind not in get_args(PieceKind):
+            raise ArtifactError(
+                f"a SentencePiece {described.model_type} model",
+                where="model file",
+                hint="corpuskit reads unigram and bpe models",
+            )
+        special = {
+            piece.text: i for i, piece in enumerate(described.pieces) if piece.type == PieceType.CONTROL
+        }
+        return cls(cast(PieceKind, kind), model, special)
 
     @cached_property
     def processor(self) -> sentencepiece.SentencePieceProcessor:

@@ -16,16 +16,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tokenizers
 import xxhash
 
-from corpuskit.errors import ArtifactError, InputError
-from corpuskit.vocab import artifact, exports
+from corpuskit.errors import ArtifactError, ConfigError, InputError
+from corpuskit.vocab import artifact, decoding, exports
 from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.encoder import Encoder, require_valid
 from corpuskit.vocab.pieces import SentencePieceModel
 
 _END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
@@ -162,23 +164,71 @@ class Tokenizer:
         InputError
             If the text holds lone surrogates, which have no UTF-8 form.
         """
-        if not allow_special or not self.special_tokens:
-            return self._encode_texts([text])[0]
         ids: list[int] = []
-        for piece in self._special_pattern.split(text):
-            if piece in self.special_tokens:
-                ids.append(self.special_tokens[piece])
-            elif piece:
-                ids += self._encode_texts([piece])[0]
+        for piece, special in self._split_special(text, allow_special):
+            ids += [special] if special is not None else self._encode_text(piece)
         return ids
 
-    def encode_batch(self, texts: pa.Array | pa.ChunkedArray) -> pa.LargeListArray:
+    def encode_spans(
+        self, text: str, *, allow_special: bool = False, unit: Literal["characters", "bytes"] = "characters"
+    ) -> tuple[list[int], np.ndarray]:
+        """Ids of a text, and where in it each token lies.
+
+        Parameters
+        ----------
+        text : str
+        allow_special : bool
+            See `encode`.
+        unit : {"characters", "bytes"}
+            Bytes are those of UTF-8, and byte-level BPE without a normaliser alone has them.
+
+        Returns
+        -------
+        ids : list of int
+            Those of `encode`.
+        spans : int64[n, 2]
+            Begin and end of each token. In characters, a token that holds part of a character
+            spans the whole of it, so ``text[a:b]`` is always what the token is about.
+
+        Raises
+        ------
+        InputError
+            If the text holds lone surrogates.
+        ConfigError
+            If `unit` is unknown, or ``bytes`` of a vocabulary that has none.
+        """
+        exact = isinstance(self.vocabulary, ByteLevelBPE) and self.vocabulary.normaliser == "identity"
+        if unit not in ("characters", "bytes") or (unit == "bytes" and not exact):
+            raise ConfigError(
+                f"{unit!r} is not a unit of this {self.kind} tokenizer's spans",
+                where="unit",
+                hint="use 'characters'",
+            )
+        ids: list[int] = []
+        spans: list[np.ndarray] = []
+        start = 0
+        for piece, special in self._split_special(text, allow_special):
+            size = len(piece) if unit == "characters" else len(piece.encode())
+            if special is not None:
+                ids.append(special)
+                spans.append(np.array([[start, start + size]], np.int64))
+            elif piece:
+                these, where = self._encode_piece_spans(piece, unit, exact)
+                ids += these
+                spans.append(where + start)
+            start += size
+        return ids, np.concatenate(spans) if spans else np.empty((0, 2), np.int64)
+
+    def encode_batch(self, texts: pa.Array | pa.ChunkedArray, *, threads: int = 1) -> pa.LargeListArray:
         """Ids of every text of an Arrow string array.
 
         Parameters
         ----------
         texts : pyarrow.Array or ChunkedArray
             ``string`` or ``large_string``, length n, without nulls.
+        threads : int
+            Threads of byte-level BPE; the result does not depend on it, and a single text is
+            never divided. Other kinds use one.
 
         Returns
         -------
@@ -188,27 +238,26 @@ class Tokenizer:
         Raises
         ------
         InputError
-            If the array has nulls or is of another type.
+            If the array has nulls (the message names the first row), holds bytes that are not
+            UTF-8, or is of another type.
+        ConfigError
+            If `threads` is less than 1.
         """
-        if isinstance(texts, pa.ChunkedArray):
-            texts = texts.combine_chunks()
+        if threads < 1:
+            raise ConfigError(f"{threads} is less than 1", where="threads")
         if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
             raise InputError(f"encode_batch takes an Arrow string array, not {texts.type}")
         if texts.null_count:
-            raise InputError(f"{texts.null_count} of {len(texts)} texts are null")
-        dtype = self.token_dtype.to_pandas_dtype()
-        values: list[np.ndarray] = []
-        lengths = np.zeros(len(texts) + 1, np.int64)
-        row = 0
-        for chunk in _chunks(texts):
-            for ids in self._encode_texts(chunk):
-                row += 1
-                lengths[row] = len(ids)
-                values.append(np.array(ids, dtype))
-        flat = np.concatenate(values) if values else np.empty(0, dtype)
-        return pa.LargeListArray.from_arrays(
-            pa.array(np.cumsum(lengths), pa.int64()), pa.array(flat, self.token_dtype)
-        )
+            row = pc.index(pc.is_null(texts), True).as_py()
+            raise InputError(f"{texts.null_count} of {len(texts)} texts are null", where=f"row {row}")
+        if isinstance(texts, pa.ChunkedArray):
+            # Chunks of 32-bit offsets may not fit into one array of them.
+            texts = texts.cast(pa.large_string()).combine_chunks()
+        if self._encoder is not None:
+            values, offsets = self._encoder.encode_batch(texts, threads)
+        else:
+            values, offsets = self._encode_by_library(texts)
+        return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Text of ids; bytes that are not UTF-8 (a cut character) become U+FFFD.
@@ -218,15 +267,10 @@ class Tokenizer:
         InputError
             If an id is not in the vocabulary.
         """
-        numbers = [int(token_id) for token_id in ids]
-        for token_id in numbers:
-            if not 0 <= token_id < self.vocab_size:
-                raise InputError(f"id {token_id} is not in a vocabulary of {self.vocab_size} tokens")
-        special = {token_id: name for name, token_id in self.special_tokens.items()}
+        numbers = decoding.checked_ids(ids, self.vocab_size)
         if isinstance(self.vocabulary, ByteLevelBPE):
-            tokens = self.vocabulary.tokens
-            joined = b"".join(tokens[i] or special[i].encode() for i in numbers)
-            return joined.decode("utf-8", errors="replace")
+            return b"".join([self._token_bytes[i] for i in numbers]).decode("utf-8", errors="replace")
+        special = self._special_names
         parts: list[str] = []
         run: list[int] = []
         for token_id in numbers:
@@ -236,6 +280,12 @@ class Tokenizer:
             else:
                 run.append(token_id)
         return "".join([*parts, self.vocabulary.decode_run(run)])
+
+    def stream_decoder(self) -> decoding.StreamDecoder:
+        """A decoder for ids that arrive one by one, which never shows half a character."""
+        if isinstance(self.vocabulary, ByteLevelBPE):
+            return decoding.of_bytes(self._token_bytes)
+        return decoding.of_pieces(self.vocabulary, self._special_names)
 
     @cached_property
     def exportable_formats(self) -> tuple[str, ...]:
@@ -267,33 +317,87 @@ class Tokenizer:
         return re.compile("(" + "|".join(re.escape(name) for name in names) + ")")
 
     @cached_property
+    def _special_names(self) -> dict[int, str]:
+        return {token_id: name for name, token_id in self.special_tokens.items()}
+
+    @cached_property
+    def _token_bytes(self) -> list[bytes]:
+        return decoding.token_bytes(self._byte_level())
+
+    @cached_property
+    def _encoder(self) -> Encoder | None:
+        """The kernel encoder, or None where only a library gives the ids."""
+        return Encoder.of(self.vocabulary) if isinstance(self.vocabulary, ByteLevelBPE) else None
+
+    @cached_property
     def _backend(self) -> tokenizers.Tokenizer:
+        return self._byte_level().backend()
+
+    def _byte_level(self) -> ByteLevelBPE:
         if not isinstance(self.vocabulary, ByteLevelBPE):
             raise TypeError(self.kind)
-        return self.vocabulary.backend()
+        return self.vocabulary
+
+    def _split_special(self, text: str, allow_special: bool) -> Iterator[tuple[str, int | None]]:
+        """Pieces of a text, each with the id of the special token it is, or None."""
+        if not allow_special or not self.special_tokens:
+            yield text, None
+            return
+        for piece in self._special_pattern.split(text):
+            if piece:
+                yield piece, self.special_tokens.get(piece)
+
+    def _encode_text(self, text: str) -> list[int]:
+        if self._encoder is not None:
+            return self._encoder.encode(_utf8(text)).tolist()
+        return self._encode_texts([text])[0]
+
+    def _encode_piece_spans(self, text: str, unit: str, exact: bool) -> tuple[list[int], np.ndarray]:
+        if exact:
+            ids = self._encode_text(text)
+            ends = np.cumsum([0, *(len(self._token_bytes[i]) for i in ids)])
+            spans = np.stack([ends[:-1], ends[1:]], axis=1)
+            return ids, spans if unit == "bytes" else decoding.character_spans(text.encode(), spans)
+        _utf8(text)
+        if isinstance(self.vocabulary, ByteLevelBPE):
+            encoding = self._backend.encode(text, add_special_tokens=False)
+            return encoding.ids, np.array(encoding.offsets, np.int64).reshape(-1, 2)
+        return decoding.encode_piece_spans(self.vocabulary, text)
+
+    def _encode_by_library(self, texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        require_valid(texts)
+        dtype = self.token_dtype.to_pandas_dtype()
+        values: list[np.ndarray] = []
+        lengths = [0]
+        for chunk in _chunks(texts):
+            for ids in self._encode_texts(chunk):
+                lengths.append(len(ids))
+                values.append(np.array(ids, dtype))
+        flat = np.concatenate(values) if values else np.empty(0, dtype)
+        return flat, np.cumsum(np.array(lengths, np.int64))
 
     def _encode_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """The one place where text becomes ids; a kernel encoder takes its place here."""
+        """Ids from the library."""
         try:
             if isinstance(self.vocabulary, ByteLevelBPE):
                 encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
                 return [encoding.ids for encoding in encodings]
             return self.vocabulary.encode_batch(texts)
         except (UnicodeEncodeError, TypeError) as error:
-            _require_utf8(texts)
+            for text in texts:
+                _utf8(text)
             raise InputError(f"text cannot be encoded: {error}") from error
 
 
-def _require_utf8(texts: Sequence[str]) -> None:
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                "text holds a lone surrogate, which has no UTF-8 form",
-                where=f"character {error.start}",
-                hint="decode the input with errors='replace'",
-            ) from error
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "text holds a lone surrogate, which has no UTF-8 form",
+            where=f"character {error.start}",
+            hint="decode the input with errors='replace'",
+        ) from error
 
 
 def _chunks(texts: pa.Array) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ import pytest
 
 from corpuskit import vocab
 from corpuskit.errors import ArtifactError, InputError, MissingExtra
-from corpuskit.vocab.bytelevel import BYTE_CHARACTERS, CL100K_PATTERN
+from corpuskit.vocab.bytelevel import BYTE_CHARACTERS, CL100K_PATTERN, CL100K_TIKTOKEN_PATTERN
 
 BYTES = {BYTE_CHARACTERS[b]: b for b in range(256)}
 
@@ -82,7 +82,17 @@ def test_tiktoken_ranks_need_a_pattern(tmp_path):
     assert tokenizer.encode("abb") == [256, 98]
     assert tokenizer.end_of_text_id == 257
     known = vocab.load(write_tiktoken(tmp_path / "cl100k_base.tiktoken"))
-    assert known.vocabulary.pattern == CL100K_PATTERN
+    assert known.vocabulary.pattern == CL100K_TIKTOKEN_PATTERN
+
+
+def test_a_model_file_may_hold_ranks_and_then_needs_a_pattern_or_a_tokenizer_json(tmp_path, small):
+    ranks = small.export("tiktoken", tmp_path / "tokenizer.model")
+    assert vocab.load(ranks).encode("我们") == small.encode("我们")
+    ranks.with_name(ranks.name + ".json").unlink()
+    with pytest.raises(ArtifactError, match="pattern"):
+        vocab.load(ranks)
+    small.export("tokenizer.json", tmp_path / "tokenizer.json")
+    assert vocab.load(tmp_path).vocabulary == small.vocabulary
 
 
 def test_broken_rank_lines_are_named(tmp_path):
@@ -96,8 +106,10 @@ def test_broken_rank_lines_are_named(tmp_path):
 def test_nothing_another_thing_and_a_model_without_tokenizer_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such"):
         vocab.load(tmp_path / "nowhere")
+    with pytest.raises(ArtifactError, match="no tokenizer here"):
+        vocab.load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ArtifactError, match="no byte-level BPE"):
+    with pytest.raises(ArtifactError, match="a model without a tokenizer"):
         vocab.load(tmp_path)
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ArtifactError, match="not a tokenizer file"):
@@ -109,12 +121,18 @@ def test_nothing_another_thing_and_a_model_without_tokenizer_are_refused(tmp_pat
     [
         ({"pre_tokenizer": {"type": "Whitespace"}}, "Whitespace"),
         ({"normalizer": {"type": "Lowercase"}}, "Lowercase"),
+        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}, "no merges"),
+        (
+            {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"], "byte_fallback": True}},
+            r"tokenizer\.model",
+        ),
+        ({"model": {"type": "WordPiece", "vocab": {"a": 0}}}, "WordPiece"),
         ({"model": {"type": "Unigram", "vocab": []}}, "Unigram"),
         ({"added_tokens": [{"content": "xx", "id": 300, "special": False}]}, "not special"),
     ],
 )
-def test_a_tokenizer_json_that_cannot_be_kept_exactly_is_refused(tmp_path, gpt2, change, message):
-    content = {**gpt2.vocabulary.to_huggingface(), **change}
+def test_a_tokenizer_json_that_cannot_be_kept_exactly_is_refused(tmp_path, small, change, message):
+    content = {**small.vocabulary.to_huggingface(), **change}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ArtifactError, match=message):
         vocab.load(tmp_path)

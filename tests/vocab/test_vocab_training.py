@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -12,12 +13,15 @@ from hypothesis import strategies as st
 from corpuskit import vocab
 from corpuskit.documents import document_batch
 from corpuskit.errors import ConfigError, InputError
+from corpuskit.segment import Segmenter
 from corpuskit.vocab.bytelevel import CHINESE_PATTERN
+from corpuskit.vocab.pretokens import count_pretokens
 from corpuskit.vocab.sampling import Sampler, is_reserved, sentences
-from corpuskit.vocab.training import gb2312_level1
+from corpuskit.vocab.training import PATTERNS, gb2312_level1
 
-ALGORITHMS = ["bpe", "sentencepiece-unigram", "sentencepiece-bpe"]
-SIZES = {"bpe": 600, "sentencepiece-unigram": 400, "sentencepiece-bpe": 500}
+ALGORITHMS = ["bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe"]
+SIZES = {"bpe": 600, "huggingface-bpe": 600, "sentencepiece-unigram": 400, "sentencepiece-bpe": 500}
+WITHOUT_LIST = {algorithm: {"required_characters": ""} for algorithm in ALGORITHMS[2:]}
 TEXTS = ["我们喜欢，自然语言处理！", " a  b\n\tc", "龍😀zebra", "２３元 ＡＢＣ", "<|endoftext|>", "a\r\n　b"]
 
 
@@ -57,7 +61,7 @@ def test_order_and_form_of_the_input_do_not_matter(algorithm, chinese):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_size_the_corpus_cannot_reach_names_the_one_it_can(algorithm, chinese):
     with pytest.raises(ConfigError, match="vocab_size") as caught:
-        vocab.train(chinese, algorithm=algorithm, vocab_size=30_000, required_characters="")
+        vocab.train(chinese, algorithm=algorithm, vocab_size=30_000, **WITHOUT_LIST.get(algorithm, {}))
     reachable = int(re.search(r"set vocab_size to (\d+)", str(caught.value))[1])
     tokenizer = vocab.train(chinese, algorithm=algorithm, vocab_size=reachable)
     assert tokenizer.vocab_size == reachable
@@ -154,3 +158,111 @@ def test_the_pattern_covers_every_character_and_isolates_han(text):
     for piece in pieces:
         han = regex.findall(r"\p{Han}", piece)
         assert not han or (len(han) == len(piece) <= 16)
+
+
+@pytest.mark.parametrize("pattern", ["chinese", "gpt2", "o200k", r"\p{Han}+|[^\p{Han}]+"])
+def test_merges_are_those_of_hugging_faces_trainer(pattern, chinese):
+    odd = [
+        "龍😀zebra 𠀀𠀁\U000e0001 ",
+        "\u3000\u3000——……！！！ \n\n\r\n\t",
+        "don't 'Ve ſ'ſ １２３45678",
+        "哈哈哈哈哈哈哈",
+    ]
+    texts = [*chinese[:150], *odd, *odd]
+    ours, theirs = (
+        vocab.train(texts, algorithm=algorithm, vocab_size=700, min_count=1, pattern=pattern)
+        for algorithm in ("bpe", "huggingface-bpe")
+    )
+    assert ours.vocabulary.merges == theirs.vocabulary.merges
+    assert ours.fingerprint == theirs.fingerprint
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text("我们的，。ab 1\n😀é", max_size=30), max_size=8),
+    st.sampled_from(["chinese", "gpt2", "cl100k", r"\p{Han}+|\P{Han}+"]),
+    st.sampled_from([4, 7, 1024]),
+)
+def test_pretokens_are_counted_and_cut_between_characters(texts, pattern, limit):
+    expression = PATTERNS.get(pattern, pattern)
+    counted = count_pretokens(texts, expression, max_bytes=limit)
+    expected = Counter()
+    for text in texts:
+        for match in regex.finditer(expression, text, flags=regex.V1):
+            piece = match.group().encode()
+            while len(piece) > limit:
+                cut = limit
+                while piece[cut] & 0xC0 == 0x80:
+                    cut -= 1
+                expected[piece[:cut]] += 1
+                piece = piece[cut:]
+            expected[piece] += 1
+    found = {
+        counted.store[a:b].tobytes(): int(n)
+        for a, b, n in zip(counted.starts, counted.starts[1:], counted.counts, strict=False)
+    }
+    assert found == dict(expected)
+    assert counted.total == expected.total()
+
+
+@pytest.mark.parametrize("algorithm", ["bpe", "sentencepiece-bpe"])
+def test_with_pre_segmentation_no_token_crosses_words(algorithm, chinese):
+    segmenter = Segmenter()
+    size = {"bpe": 440, "sentencepiece-bpe": 420}[algorithm]
+    tokenizer = vocab.train(chinese, algorithm=algorithm, vocab_size=size, pre_segment=True)
+    words = {word for text in chinese for word in segmenter.cut(text)}
+    for token_id in range(tokenizer.vocab_size):
+        token = tokenizer.decode([token_id])
+        if len(token) > 1 and not token.startswith("<") and not set(token) & {"\ufffd", "⁇"}:
+            assert any(token in word for word in words)
+    assert "我们喜欢" not in words and len(tokenizer.encode("我们喜欢")) > 1
+    text = "我们喜欢自然语言处理。"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_no_token_is_longer_than_asked(chinese):
+    tokenizer = vocab.train(chinese, vocab_size=400, max_token_bytes=6)
+    assert max(len(token) for token in tokenizer.vocabulary.tokens if token) == 6
+
+
+def test_user_defined_symbols_stay_in_one_piece(chinese):
+    tokenizer = vocab.train(
+        chinese, algorithm="sentencepiece-bpe", vocab_size=500, user_defined_symbols=["T恤", "天安门广场上"]
+    )
+    assert len(tokenizer.encode("天安门广场上")) == 1
+    assert tokenizer.decode(tokenizer.encode("一件T恤，在天安门广场上")) == "一件T恤，在天安门广场上"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_corpus_without_chinese_is_refused_unless_asked_for(algorithm):
+    texts = [f"the quick brown fox number {i} jumps over lazy dogs, again and again" for i in range(300)]
+    with pytest.raises(InputError, match="no Chinese"):
+        vocab.train(texts, algorithm=algorithm, vocab_size=300)
+    tokenizer = vocab.train(texts, algorithm=algorithm, vocab_size=298, require_chinese=False)
+    assert tokenizer.decode(tokenizer.encode("brown fox")) == "brown fox"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", ["我们", "a", "<unk>"])
+def test_a_special_token_that_is_ordinary_is_refused(algorithm, name, chinese):
+    if algorithm.startswith("sentencepiece") != (name == "<unk>") and name != "我们":
+        return
+    with pytest.raises(ConfigError, match="special_tokens"):
+        vocab.train(chinese, algorithm=algorithm, vocab_size=600, special_tokens=(name,))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"algorithm": "sentencepiece-bpe", "pattern": "gpt2"}, "pattern"),
+        ({"required_characters": "一"}, "required_characters"),
+        ({"user_defined_symbols": ["T恤"]}, "user_defined_symbols"),
+        ({"algorithm": "huggingface-bpe", "max_token_bytes": 4}, "max_token_bytes"),
+        ({"algorithm": "huggingface-bpe", "pre_segment": True}, "pre_segment"),
+        ({"min_count": 0}, "min_count"),
+        ({"max_token_bytes": 1}, "max_token_bytes"),
+    ],
+)
+def test_an_option_that_an_algorithm_does_not_have_is_refused(options, field, chinese):
+    with pytest.raises(ConfigError, match=field):
+        vocab.train(chinese, vocab_size=400, **options)
