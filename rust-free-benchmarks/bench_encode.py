@@ -29,7 +29,8 @@ def english(max_characters: int) -> list[str]:
     """Read-me files and licences of the installed packages, in the order of their paths."""
     taken, total = [], 0
     for path in sorted(Path(sysconfig.get_path("purelib")).glob("*.dist-info/**/*")):
-        if path.name == "METADATA" or path.name.startswith(("LICENSE", "COPYING", "README")):
+        is_text = path.name == "METADATA" or path.name.startswith(("LICENSE", "COPYING", "README"))
+        if is_text and path.is_file():
             taken.append(path.read_text(encoding="utf-8", errors="ignore"))
             total += len(taken[-1])
             if total >= max_characters:

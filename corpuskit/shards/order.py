@@ -12,7 +12,8 @@ uniform with 6 rounds, 48 with 10, 7 with 12, and within noise with 16. Sixteen 
 microseconds a sample, a twentieth of gathering 1,024 tokens.
 
 The order of a dataset is then (fingerprint, policy, seed, epoch) -> key -> permutation, so an
-order is never stored, and any rank can compute any of its samples at once.
+order is never stored, and any rank can compute any of its samples at once. `ShardOrder` is the
+variant for remote data: it permutes shards, then samples within a window of shards.
 """
 
 from __future__ import annotations
@@ -114,6 +115,91 @@ class SampleOrder:
     def epoch_key(self, epoch: int) -> int:
         """The permutation's key for one epoch."""
         return derive_key("sample-order", self.fingerprint, self.policy, self.seed, epoch)
+
+
+@dataclass(frozen=True)
+class ShardOrder:
+    """`SampleOrder` for data behind a network: only a few shards are needed at a time.
+
+    An epoch permutes the shards, takes `window` of them at a time, and permutes the samples of
+    those together. So a reader that holds a window (and fetches the next) never goes back to a
+    shard within an epoch; with one window over all shards it is a full shuffle. Memory is one
+    number a shard (a dataset of 10^12 tokens has some 8,000), whatever the number of samples.
+
+    How well does it mix? Two samples come into one window with chance about ``window / shards``; if
+    the writer's order is meaningful (sorted by site or date), shuffle documents before writing or
+    choose a larger window.
+
+    Attributes
+    ----------
+    fingerprint, policy, seed
+        As for `SampleOrder`.
+    shard_starts : tuple of int
+        The first sample of each shard, and the number of samples at the end: n + 1 numbers.
+    window : int
+        Shards whose samples are mixed.
+    """
+
+    fingerprint: str
+    policy: str
+    seed: int
+    shard_starts: tuple[int, ...]
+    window: int
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in an epoch."""
+        return self.shard_starts[-1]
+
+    def __call__(self, global_indices: np.ndarray) -> np.ndarray:
+        """Sample indices (int64) at `global_indices`."""
+        indices = np.asarray(global_indices, np.int64)
+        epochs, positions = np.divmod(indices.reshape(-1), self.num_samples)
+        result = np.empty_like(positions)
+        for epoch in np.unique(epochs).tolist():
+            chosen = np.flatnonzero(epochs == epoch)
+            result[chosen] = self._in_epoch(epoch, positions[chosen])
+        return result.reshape(indices.shape)
+
+    def upcoming_shards(self, global_index: int) -> list[int]:
+        """The shards of the window at `global_index` and of the next one, in the order of their use."""
+        epoch, position = divmod(int(global_index), self.num_samples)
+        shards, _, borders = self._layout(epoch)
+        number = int(np.searchsorted(borders, position, side="right")) - 1
+        upcoming = shards[number * self.window : (number + 2) * self.window].tolist()
+        if (number + 1) * self.window >= len(shards):
+            upcoming += self._layout(epoch + 1)[0][: self.window].tolist()
+        return list(dict.fromkeys(upcoming))
+
+    def _in_epoch(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        shards, ends, borders = self._layout(epoch)
+        windows = np.searchsorted(borders, positions, side="right") - 1
+        mixed = np.empty_like(positions)
+        for number in np.unique(windows).tolist():
+            chosen = np.flatnonzero(windows == number)
+            begin, end = int(borders[number]), int(borders[number + 1])
+            key = derive_key("shard-window", self.fingerprint, self.policy, self.seed, epoch, number)
+            mixed[chosen] = begin + permute(positions[chosen] - begin, end - begin, key)
+        places = np.searchsorted(ends, mixed, side="right")
+        starts = np.asarray(self.shard_starts, np.int64)
+        sizes = np.diff(starts)[shards]
+        return starts[shards[places]] + mixed - (ends[places] - sizes[places])
+
+    def _layout(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Shards in the epoch's order, the position after each, and where windows begin (and the last ends).
+
+        Shards without samples are left out, so that no window is empty.
+        """
+        starts = np.asarray(self.shard_starts, np.int64)
+        sizes = np.diff(starts)
+        filled = np.flatnonzero(sizes)
+        key = derive_key("shard-order", self.fingerprint, self.policy, self.seed, epoch)
+        shards = filled[permute(np.arange(len(filled)), len(filled), key)]
+        ends = np.cumsum(sizes[shards])
+        borders = np.concatenate([[0], ends[self.window - 1 :: self.window]])
+        if borders[-1] != ends[-1]:
+            borders = np.append(borders, ends[-1])
+        return shards, ends, borders
 
 
 def _encipher(points: np.ndarray, height: int, width: int, keys: np.ndarray) -> np.ndarray:

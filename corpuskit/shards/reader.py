@@ -2,25 +2,44 @@
 
 Opening maps every shard and checks its structure (some 5 % of the bytes), not the token values;
 ``verify="full"`` hashes those too. Anonymous memory holds offsets into the mappings only, so it
-does not grow with the number of tokens.
+does not grow with the number of tokens. Shards behind a URL are opened when they are asked for
+(`remote`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from corpuskit.errors import ArtifactError
-from corpuskit.shards.loader import Loader
-from corpuskit.shards.manifest import Manifest, TokenizerLike, load_manifest
-from corpuskit.shards.shardfile import Verify, open_shard, require_choice
+from corpuskit.errors import ArtifactError, ConfigError
+from corpuskit.ingest.attempts import redact
+from corpuskit.ingest.remote import is_url, local_path
+from corpuskit.shards.cache import CacheConfig, default_cache_directory
+from corpuskit.shards.loader import Loader, make_loader
+from corpuskit.shards.manifest import PARALLEL_TYPES, Manifest, TokenizerLike, load_manifest
+from corpuskit.shards.packing import Method, Overflow, PackedSequences
+from corpuskit.shards.remote import RemoteShards, load_remote_manifest
+from corpuskit.shards.shardfile import Shard, Verify, open_shard, require_choice
 from corpuskit.shards.windows import Remainder, Windows
 
-Framework = Literal["torch", "numpy"]
+Sequences = Literal["windows", "packed", "documents"]
+
+
+class _Views(Sequence):
+    """One array of each shard; those of a remote one are fetched when they are asked for."""
+
+    def __init__(self, shards: Sequence[Shard] | RemoteShards, view: Callable[[Shard], np.ndarray]) -> None:
+        self._shards, self._view = shards, view
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._view(self._shards[number])
 
 
 class Document(NamedTuple):
@@ -49,17 +68,36 @@ class TokenDataset:
     Parameters
     ----------
     directory : path-like
+        Or a URL.
     manifest : Manifest
     verify : {"fast", "full", "none"}
+        Remote shards are always checked whole, when they arrive.
+    cache : CacheConfig, optional
+        For a URL.
     """
 
-    def __init__(self, directory: str | os.PathLike, manifest: Manifest, verify: Verify = "fast") -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        manifest: Manifest,
+        verify: Verify = "fast",
+        cache: CacheConfig | None = None,
+    ) -> None:
         require_choice("verify", verify, get_args(Verify))
-        self.directory = Path(directory)
         self.manifest = manifest
-        self._shards = [open_shard(self.directory, entry, manifest, verify) for entry in manifest.shards]
-        self._starts = np.cumsum([0, *(len(shard.ids) for shard in self._shards)])
-        self._num_tokens = sum(len(shard.tokens) for shard in self._shards)
+        self._shards: list[Shard] | RemoteShards
+        self._remote: RemoteShards | None = None
+        if is_url(str(directory)):
+            self.directory: Any = str(directory)
+            self._shards = self._remote = RemoteShards(self.directory, manifest, cache or CacheConfig())
+            rows = [entry.rows for entry in manifest.shards]
+            self.lengths = [entry.tokens for entry in manifest.shards]
+        else:
+            self.directory = Path(directory)
+            self._shards = [open_shard(self.directory, entry, manifest, verify) for entry in manifest.shards]
+            rows = [len(shard.ids) for shard in self._shards]
+            self.lengths = [len(shard.tokens) for shard in self._shards]
+        self._starts = np.cumsum([0, *rows])
 
     @property
     def num_documents(self) -> int:
@@ -67,7 +105,7 @@ class TokenDataset:
 
     @property
     def num_tokens(self) -> int:
-        return self._num_tokens
+        return sum(self.lengths)
 
     @property
     def fingerprint(self) -> str:
@@ -75,9 +113,38 @@ class TokenDataset:
         return self.manifest.fingerprint
 
     @property
-    def streams(self) -> list[np.ndarray]:
+    def streams(self) -> Sequence[np.ndarray]:
         """The tokens of each shard, in order: read-only views of the mapped files."""
-        return [shard.tokens for shard in self._shards]
+        return self._views(lambda shard: shard.tokens)
+
+    @property
+    def offsets(self) -> Sequence[np.ndarray]:
+        """The offsets (int64) of each shard: document i of it is tokens offsets[i] to offsets[i + 1]."""
+        return self._views(lambda shard: shard.offsets)
+
+    @property
+    def column_types(self) -> dict[str, np.dtype]:
+        """The parallel columns and the dtypes of their values."""
+        return {
+            name: np.dtype(PARALLEL_TYPES[kind].to_pandas_dtype())
+            for name, kind in self.manifest.columns.items()
+        }
+
+    def column(self, name: str) -> Sequence[np.ndarray]:
+        """A parallel column of each shard, in order; `ConfigError` if there is none of that name."""
+        if name not in self.manifest.columns:
+            raise ConfigError(f"the dataset has no column {name!r}", where="column")
+        return self._views(lambda shard: shard.columns[name])
+
+    @property
+    def remote(self) -> RemoteShards | None:
+        """For a dataset behind a URL: its shards, with cache and statistics."""
+        return self._remote
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Fetch remote shards in this order in the background; nothing for local ones."""
+        if self._remote is not None:
+            self._remote.prefetch(shards)
 
     def __len__(self) -> int:
         return self.num_documents
@@ -95,7 +162,7 @@ class TokenDataset:
         except UnicodeDecodeError as error:
             raise ArtifactError(
                 f"the id of row {row} is not UTF-8: {error}",
-                where=str(self.directory / self.manifest.shards[number].name),
+                where=f"{self._where}/{self.manifest.shards[number].name}",
             ) from error
         return Document(
             identifier, shard.tokens[span], {name: values[span] for name, values in shard.columns.items()}
@@ -105,10 +172,20 @@ class TokenDataset:
         return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"TokenDataset({str(self.directory)!r}, documents={len(self)}, tokens={self.num_tokens})"
+        return f"TokenDataset({self._where!r}, documents={len(self)}, tokens={self.num_tokens})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenDataset, (self.directory, self.manifest, "none")
+        cache = None if self._remote is None else self._remote.config
+        return TokenDataset, (self.directory, self.manifest, "none", cache)
+
+    @property
+    def _where(self) -> str:
+        return redact(self.directory) if self._remote is not None else str(self.directory)
+
+    def _views(self, view: Callable[[Shard], np.ndarray]) -> Sequence[np.ndarray]:
+        if self._remote is None:
+            return [view(self._shards[number]) for number in range(len(self._shards))]
+        return _Views(self._remote, view)
 
     def windows(
         self,
@@ -116,6 +193,7 @@ class TokenDataset:
         *,
         stride: int | None = None,
         remainder: Remainder = "drop",
+        across_shards: bool = True,
         dtype: Any = np.int64,
     ) -> Windows:
         """Map-style view of all tokens, in order, as windows of `sequence_length`.
@@ -128,6 +206,8 @@ class TokenDataset:
         remainder : {"drop", "overlap"}
             The tokens after the last whole window: leave them out, or add one window that ends at
             the last token.
+        across_shards : bool
+            False: windows end where a shard ends, so that a remote one is not fetched for a few tokens.
         dtype : numpy dtype
             Of the arrays that indexing returns; they own their memory.
 
@@ -138,41 +218,125 @@ class TokenDataset:
         ConfigError
             If `sequence_length` or `stride` is impossible.
         """
-        return Windows(self, sequence_length, stride=stride, remainder=remainder, dtype=dtype)
+        return Windows(
+            self,
+            sequence_length,
+            stride=stride,
+            remainder=remainder,
+            across_shards=across_shards,
+            dtype=dtype,
+        )
+
+    def packed(
+        self,
+        sequence_length: int,
+        *,
+        method: Method = "best_fit",
+        overflow: Overflow = "split",
+        block_rows: int = 4096,
+        pad_id: int | None = None,
+        dtype: Any = np.int64,
+    ) -> PackedSequences:
+        """Map-style view of documents packed into sequences, with padding.
+
+        Parameters
+        ----------
+        sequence_length : int
+        method : {"best_fit", "one_document"}
+            ``one_document``: every document is a sequence of its own.
+        overflow : {"split", "crop"}
+            Documents longer than `sequence_length`: several pieces, or only the first.
+        block_rows : int
+            Documents that are packed together.
+        pad_id : int, optional
+            Fills sequences up. Default: the end-of-text id, or 0 where there is none.
+        dtype : numpy dtype
+            Of the arrays that indexing returns; they own their memory.
+
+        Raises
+        ------
+        InputError
+            If the dataset holds no tokens.
+        ConfigError
+            If a parameter is impossible.
+        """
+        if pad_id is None:
+            pad_id = self.manifest.tokenizer.end_of_text_id or 0
+        elif not 0 <= pad_id < self.manifest.tokenizer.vocab_size:
+            raise ConfigError(f"{pad_id} is not in the vocabulary", where="pad_id")
+        writable = self._remote is None and os.access(self.directory, os.W_OK)
+        return PackedSequences(
+            self,
+            sequence_length,
+            method=method,
+            overflow=overflow,
+            block_rows=block_rows,
+            pad_id=pad_id,
+            sidecar_directory=self.directory if writable else default_cache_directory().parent / "packing",
+            sidecar_source=None if self._remote is None else self._remote.read_sidecar,
+            dtype=dtype,
+        )
 
     def loader(
         self,
         sequence_length: int,
         batch_size: int,
         *,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        framework: Framework = "torch",
+        sequences: Sequences = "windows",
         remainder: Remainder = "drop",
+        framework: str = "torch",
         **options: Any,
     ) -> Loader:
         """Shuffled batches ``{"input_ids": int64 [batch_size, sequence_length]}``.
 
         Parameters
         ----------
-        sequence_length, batch_size, seed, rank, world_size
-            As for `corpuskit.shards.loader.Loader`.
-        framework : {"torch", "numpy"}
-            What the batches are; ``numpy`` never imports torch.
+        sequence_length, batch_size
+            Tokens of a sample and samples of a batch.
+        sequences : {"windows", "packed", "documents"}
+            Fixed windows over the stream; documents packed with best fit; one document a sample.
+            With `shuffle_window`, windows end where shards end.
         remainder : {"drop", "overlap"}
             As for `windows`.
+        framework : {"torch", "numpy"}
+            What the batches are; ``numpy`` never imports torch.
         **options
-            `shuffle`, `epochs`, `drop_last`, `state`; for torch also `pin_memory`.
-        """
-        require_choice("framework", framework, get_args(Framework))
-        samples = self.windows(sequence_length, remainder=remainder)
-        options.update(seed=seed, rank=rank, world_size=world_size)
-        if framework == "numpy":
-            return Loader(samples, batch_size, **options)
-        from corpuskit.shards.torch import TorchLoader
+            `seed`, `rank`, `world_size`, `shuffle`, `fields`, `workers` and the others of
+            `corpuskit.shards.Loader`; for torch also `pin_memory`.
 
-        return TorchLoader(samples, batch_size, **options)
+        Raises
+        ------
+        ConfigError
+            If a parameter is impossible, or the whole of a remote dataset is to be mixed and its
+            cache cannot hold it.
+        """
+        require_choice("sequences", sequences, get_args(Sequences))
+        window = options.get("shuffle_window")
+        if self._remote is not None and options.get("shuffle", True):
+            self._require_cache(window)
+        samples: Windows | PackedSequences
+        if sequences == "windows":
+            samples = self.windows(sequence_length, remainder=remainder, across_shards=window is None)
+        else:
+            method: Method = "best_fit" if sequences == "packed" else "one_document"
+            samples = self.packed(sequence_length, method=method)
+        return make_loader(samples, batch_size, framework=framework, **options)
+
+    def _require_cache(self, window: int | None) -> None:
+        """Raise `ConfigError` unless the cache holds what is mixed at a time, twice if it is a window."""
+        if self._remote is None:
+            return
+        largest = max((entry.bytes for entry in self.manifest.shards), default=0)
+        wanted = self.manifest.num_bytes
+        if isinstance(window, int):
+            wanted = min(wanted, 2 * window * largest)
+        if wanted > self._remote.config.max_bytes:
+            raise ConfigError(
+                f"{wanted} bytes are read in random order and the cache holds "
+                f"{self._remote.config.max_bytes}, so shards would be fetched again and again",
+                where="shuffle_window",
+                hint="choose a small shuffle_window (shards mixed at a time), or raise max_bytes",
+            )
 
 
 def open_dataset(
@@ -181,19 +345,25 @@ def open_dataset(
     tokenizer: TokenizerLike | None = None,
     *,
     allow_incomplete: bool = False,
+    cache: CacheConfig | None = None,
 ) -> TokenDataset:
     """Open a token dataset (as `corpuskit.shards.open`).
 
     Parameters
     ----------
     directory : path-like
+        Or a URL (``s3://``, ``gs://``, ``http://``, … through fsspec): shards are then fetched into
+        a cache when they are needed.
     verify : {"fast", "full", "none"}
         ``fast``: sizes, footers, offsets, counts and the checksum of each shard's structure.
-        ``full``: also the checksum of the token values, which reads everything once.
+        ``full``: also the checksum of the token values, which reads everything once. Remote shards
+        are checked whole on arrival, whatever is asked.
     tokenizer : corpuskit.vocab.Tokenizer, optional
         Must be the one that wrote the shards.
     allow_incomplete : bool
         Open the whole shards of a dataset whose writer did not finish.
+    cache : CacheConfig, optional
+        Where remote shards are kept and how many bytes of them.
 
     Raises
     ------
@@ -201,8 +371,15 @@ def open_dataset(
         If it is not a dataset, or damaged, incomplete, or of a newer format.
     MismatchError
         If `tokenizer` is another one.
+    InputError
+        If a server cannot be reached or refuses.
     """
-    manifest = load_manifest(directory, allow_incomplete=allow_incomplete)
+    address = str(directory)
+    if is_url(address) and (plain := local_path(address)) is not None:
+        address = plain
+    remote = is_url(address)
+    load = load_remote_manifest if remote else load_manifest
+    manifest = load(address, allow_incomplete=allow_incomplete)
     if tokenizer is not None:
-        manifest.require_tokenizer(tokenizer, str(directory))
-    return TokenDataset(directory, manifest, verify)
+        manifest.require_tokenizer(tokenizer, redact(address) if remote else address)
+    return TokenDataset(address, manifest, verify, cache)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpuskit.shards.order import SampleOrder, derive_key, permute
+from corpuskit.shards.order import SampleOrder, ShardOrder, derive_key, permute
 
 MASK = (1 << 64) - 1
 
@@ -135,3 +137,56 @@ def test_order_depends_on_data_policy_seed_and_epoch():
     assert len(set(sequences)) == 5
     stored = SampleOrder("data", "policy", 0, 1000, shuffle=False)
     assert stored(np.arange(998, 1002)).tolist() == [998, 999, 0, 1]
+
+
+def reference_shard_order(order: ShardOrder, epoch: int) -> list[int]:
+    """An epoch in plain lists: shards permuted, taken a window at a time, each window permuted."""
+    ranges = [list(range(a, b)) for a, b in zip(order.shard_starts, order.shard_starts[1:]) if b > a]
+    names = (order.fingerprint, order.policy, order.seed, epoch)
+    images = permute(np.arange(len(ranges)), len(ranges), derive_key("shard-order", *names))
+    shards = [ranges[image] for image in images]
+    result = []
+    for number, first in enumerate(range(0, len(shards), order.window)):
+        together = functools.reduce(operator.iadd, shards[first : first + order.window], [])
+        key = derive_key("shard-window", *names, number)
+        result += [together[image] for image in permute(np.arange(len(together)), len(together), key)]
+    return result
+
+
+@given(
+    sizes=st.lists(st.integers(0, 6), min_size=1, max_size=7).filter(any),
+    window=st.integers(1, 10),
+    seed=st.integers(0, 1 << 70),
+)
+def test_the_shard_wise_order_is_the_plain_one_and_uses_a_window_of_shards_at_a_time(sizes, window, seed):
+    starts = tuple(np.cumsum([0, *sizes]).tolist())
+    order = ShardOrder("data", "policy", seed, starts, window)
+    n = starts[-1]
+    together = order(np.arange(3 * n))
+    for epoch in range(3):
+        part = together[epoch * n : (epoch + 1) * n].tolist()
+        assert sorted(part) == list(range(n)) and part == reference_shard_order(order, epoch)
+        assert [int(order(np.array([epoch * n + i]))[0]) for i in range(0, n, 7)] == part[::7]
+        shards = np.searchsorted(starts, part, side="right") - 1
+        for place in range(0, n, 5):
+            upcoming = order.upcoming_shards(epoch * n + place)
+            assert set(shards[place : place + 1].tolist()) <= set(upcoming[:window])
+            assert len(upcoming) <= 2 * window
+
+
+def test_the_shard_wise_order_mixes_all_shards_in_one_window_uniformly():
+    """One window over all shards is a full shuffle: each sample everywhere with the same chance."""
+    images = np.array([
+        ShardOrder("data", "policy", seed, (0, 3, 3, 8, 12), 4)(np.array([0]))[0] for seed in range(1500)
+    ])  # fmt: skip
+    assert chi_square(np.bincount(images, minlength=12)) < limit(12)
+
+
+def test_the_shard_wise_order_is_fixed_for_ever():
+    order = ShardOrder("f", "windows/8/drop/shards2", 7, (0, 3, 3, 8, 10, 14), 2)
+    assert order(np.arange(28)).tolist() == GOLDEN_SHARDS
+
+
+GOLDEN_SHARDS = [
+    11, 0, 10, 2, 1, 13, 12, 8, 6, 4, 3, 5, 9, 7, 3, 7, 12, 11, 5, 10, 6, 4, 13, 2, 9, 0, 8, 1
+]  # fmt: skip

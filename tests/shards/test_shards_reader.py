@@ -23,6 +23,10 @@ class Pieces(NamedTuple):
     streams: list
     fingerprint: str = "f"
 
+    @property
+    def lengths(self):
+        return [len(stream) for stream in self.streams]
+
 
 @pytest.fixture
 def small(tmp_path):
