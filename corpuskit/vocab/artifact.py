@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from corpuskit.errors import ArtifactError, ConfigError
 from corpuskit.files import disk_full, sync_directory
-from corpuskit.vocab import exports, huggingface
+from corpuskit.vocab import exports, huggingface, piece_json
 from corpuskit.vocab.bytelevel import ByteLevelBPE
 from corpuskit.vocab.pieces import SentencePieceModel
 
@@ -49,6 +49,10 @@ def files(tokenizer: Tokenizer) -> dict[str, bytes]:
     content = {METADATA: text.encode()}
     if isinstance(vocabulary, SentencePieceModel):
         content["spiece.model"] = vocabulary.model
+        converted = piece_json.to_json(vocabulary.model)
+        if converted is not None:  # else transformers would cut text otherwise than the model does
+            content["tokenizer.json"] = converted.encode()
+            content["tokenizer_config.json"] = exports.transformers_configuration(tokenizer).encode()
     else:
         content["tokenizer.json"] = vocabulary.to_json().encode()
         content["tokenizer_config.json"] = exports.transformers_configuration(tokenizer).encode()

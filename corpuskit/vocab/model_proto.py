@@ -19,7 +19,7 @@ from corpuskit.errors import ArtifactError
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 _PIECE_TEXT, _PIECE_SCORE, _PIECE_TYPE = 1, 2, 3
 _MODEL_TYPE, _VOCAB_SIZE, _SPLIT_DIGITS = 3, 4, 25
-_DUMMY_PREFIX = 3
+_NORMALIZER_NAME, _DUMMY_PREFIX, _REMOVE_SPACES, _ESCAPE_SPACES = 1, 3, 4, 5
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -48,6 +48,16 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """What a model does to a text before it cuts it (NormalizerSpec)."""
+
+    name: str
+    add_dummy_prefix: bool
+    remove_extra_whitespaces: bool
+    escape_whitespaces: bool
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """What a model file says of itself.
 
@@ -59,11 +69,13 @@ class ModelFile:
         Whether the trainer made no piece of two digits.
     pieces : tuple of Piece
         In id order.
+    normalization : Normalization
     """
 
     model_type: str
     split_digits: bool
     pieces: tuple[Piece, ...]
+    normalization: Normalization
 
 
 def read_model(model: bytes) -> ModelFile:
@@ -76,18 +88,26 @@ def read_model(model: bytes) -> ModelFile:
     """
     pieces = []
     trainer: dict[int, int | bytes] = {}
+    normalizer: dict[int, int | bytes] = {}
     try:
         for field in _fields(model):
             if field.number == _PIECES:
                 pieces.append(_piece(field.message))
             elif field.number == _TRAINER:
                 trainer.update({inner.number: inner.value for inner in _fields(field.message)})
+            elif field.number == _NORMALIZER:
+                normalizer.update({inner.number: inner.value for inner in _fields(field.message)})
         model_type = MODEL_TYPES[int(trainer.get(_MODEL_TYPE, 1))]
     except (KeyError, ValueError, IndexError, struct.error) as error:
         raise ArtifactError(f"not a SentencePiece model: {error!r}", where="model file") from error
     if not pieces:
         raise ArtifactError("not a SentencePiece model: it has no pieces", where="model file")
-    return ModelFile(model_type, bool(trainer.get(_SPLIT_DIGITS, 0)), tuple(pieces))
+    name = normalizer.get(_NORMALIZER_NAME, b"")
+    normalization = Normalization(
+        name.decode("utf-8", "replace") if isinstance(name, bytes) else "",
+        *(bool(normalizer.get(number, 1)) for number in (_DUMMY_PREFIX, _REMOVE_SPACES, _ESCAPE_SPACES)),
+    )
+    return ModelFile(model_type, bool(trainer.get(_SPLIT_DIGITS, 0)), tuple(pieces), normalization)
 
 
 def with_pieces(model: bytes, added: Sequence[tuple[str, float]]) -> bytes:
