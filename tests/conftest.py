@@ -12,6 +12,15 @@ settings.register_profile("corpuskit", deadline=None, max_examples=60, derandomi
 settings.load_profile("corpuskit")
 
 
+_LONG = ("test_kill.py", "test_documentation.py", "test_demo.py")
+"""Modules that take minutes; started last, they would keep one process busy when all others are done."""
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has put the rest in a random order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real corpora beside the checkout; a test that needs them skips where they are missing."""

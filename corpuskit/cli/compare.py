@@ -51,7 +51,7 @@ def vocab_compare(
     if not limit_mb > 0 or limit_mb > 1e6:
         raise ConfigError(f"{limit_mb} MB cannot be compared on", where="--limit-mb", hint="above 0")
     if html is not None:
-        require_writable(html)
+        require_writable(html, option="--html")
     options = Options(round(limit_mb * 1_000_000), seed, tuple(sentence or ()))
     batches = read(on)
     subjects = open_all(tokenizers)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 
-def require_writable(*paths: Path) -> None:
+def require_writable(*paths: Path, option: str = "--output") -> None:
     """Refuse a target that cannot be written, before the work rather than after.
 
     Permissions do not tell (root may write anywhere, save in /proc and on read-only disks), so a file
@@ -28,5 +28,5 @@ def require_writable(*paths: Path) -> None:
             raise InputError(
                 f"the file cannot be written: {problem}",
                 where=str(path),
-                hint="name a file in a directory that can be written",
+                hint=f"give {option} a file in a directory that can be written",
             )
