@@ -36,7 +36,10 @@ def main() -> None:
         print_error(error, "waiting" if waits else "error")
         sys.exit(TRY_LATER if waits else USER_ERROR)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command resumes", file=sys.stderr)
+        print(
+            "\ninterrupted; the same command resumes a run, and starts anything else anew",
+            file=sys.stderr,
+        )
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)

@@ -33,8 +33,10 @@ def vocab_add_words(
 ) -> None:
     """Give each word of a list a token, without changing how the base cuts other text."""
     from corpuskit.vocab import load
+    from corpuskit.vocab.artifact import require_place
     from corpuskit.vocab.word_list import add_words, read_words
 
+    require_place(output)
     loaded = load(base)
     tokenizer = add_words(loaded, read_words(words), problems="skip" if skip else "refuse")
     facts = tokenizer.provenance["word_list"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +20,8 @@ def require_writable(*paths: Path, option: str = "--output") -> None:
         target = path.absolute()
         existing = next(parent for parent in target.parents if parent.exists())
         problem = "it is a directory" if target.is_dir() else None
+        if problem is None and target.exists() and not target.is_file():
+            problem = "it is a device or a pipe, and the file is to appear whole or not at all"
         if problem is None:
             try:
                 with tempfile.NamedTemporaryFile(dir=existing, prefix=".", suffix=".tmp"):
@@ -30,3 +34,20 @@ def require_writable(*paths: Path, option: str = "--output") -> None:
                 where=str(path),
                 hint=f"give {option} a file in a directory that can be written",
             )
+
+
+def require_distinct(outputs: Iterable[Path | None], inputs: Iterable[str | os.PathLike | None]) -> None:
+    """Refuse an output that would replace something the command reads, or another output."""
+    from corpuskit.errors import InputError
+
+    taken: list[tuple[Path, str]] = [(Path(path), "an input") for path in inputs if path is not None]
+    for output in outputs:
+        if output is None:
+            continue
+        for other, what in taken:
+            same = output.exists() and other.exists() and output.samefile(other)
+            if same or output.absolute() == other.absolute():
+                raise InputError(
+                    f"the output is also {what}", where=str(output), hint="choose another output file"
+                )
+        taken.append((output, "another output"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from corpuskit.cli.outputs import require_writable
+from corpuskit.cli.outputs import require_distinct, require_writable
 from corpuskit.cli.road import DEFAULT_WORKERS
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def segment_cut(
     from corpuskit.segment.files import SegmentOptions, segment_files
     from corpuskit.segment.wordfiles import format_of_name
 
+    require_distinct([output], [dictionary, *(user_dictionary or []), model])
     options = SegmentOptions(
         format=format_,
         text_column=text_column,
@@ -168,10 +169,13 @@ def segment_train(
     from corpuskit.segment.scoring import read_segmented
 
     require_writable(output)
+    require_distinct([output], [*gold, *(development or []), dictionary])
     read = read_bmes if format_ == "bmes" else read_segmented
+    seen = _Seen(words for path in gold for words in read(path))
+    held_out = [words for path in development or [] for words in read(path)]
     model = train_segmenter(
-        (words for path in gold for words in read(path)),
-        None if not development else (words for path in development for words in read(path)),
+        seen,
+        held_out if development else None,
         dictionary=None if dictionary == "none" else dictionary,
         epochs=epochs,
         patience=patience,
@@ -181,7 +185,12 @@ def segment_train(
     )
     model.save(output)
     if development:
-        print(_comparison_table(model, gold, development))
+        print(_comparison_table(model, seen.vocabulary, held_out))
+    if seen.single > 0.9 * seen.lines:
+        _say(
+            f"note: {seen.single:,} of {seen.lines:,} lines hold a single word; "
+            "is there white space between the words?"
+        )
     print(f"model: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -217,14 +226,18 @@ def segment_discover(
     from corpuskit.files import atomic_path
     from corpuskit.segment.discovery import DiscoveryConfig, dictionary_lines, discover_words
     from corpuskit.segment.files import read_texts
-    from corpuskit.segment.wordfiles import write_table
+    from corpuskit.segment.wordfiles import require_table_name, write_table
 
     config = DiscoveryConfig(
         max_length=max_length, min_count=min_count, min_cohesion=min_cohesion, min_entropy=min_entropy,
         min_score=min_score, compounds=compounds, max_words=max_words, memory_mb=memory_mb,
     )  # fmt: skip
     _require_inputs(files)
-    require_writable(output, *([] if scores is None else [scores]))
+    require_writable(output)
+    if scores is not None:
+        require_table_name(scores)
+        require_writable(scores, option="--scores")
+    require_distinct([output, scores], [*files, dictionary, *(user_dictionary or [])])
     cutter = _cutter(dictionary, user_dictionary, True, None)
     unread: list[str] = []
     with _progress(files, format_, False) as advance:
@@ -353,13 +366,27 @@ def _say_epoch(report: Any) -> None:
     _say(line + (", on all lines" if report.final and report.f1 is None else ""))
 
 
-def _comparison_table(model: Any, gold: list[str], development: list[str]) -> str:
+class _Seen:
+    """Lines that pass through, remembering their words and how many lines hold but one."""
+
+    def __init__(self, lines: Iterable[Sequence[str]]) -> None:
+        self._lines = lines
+        self.vocabulary: set[str] = set()
+        self.lines = self.single = 0
+
+    def __iter__(self) -> Iterator[Sequence[str]]:
+        for words in self._lines:
+            self.vocabulary.update(words)
+            self.lines += 1
+            self.single += len(words) == 1
+            yield words
+
+
+def _comparison_table(model: Any, known: set[str], lines: Sequence[Sequence[str]]) -> str:
     """The model's and jieba's scores on the development text."""
     from corpuskit.segment import Segmenter
-    from corpuskit.segment.scoring import read_segmented, score_segmentation
+    from corpuskit.segment.scoring import score_segmentation
 
-    known = {word for path in gold for words in read_segmented(path) for word in words}
-    lines = [words for path in development for words in read_segmented(path)]
     texts = ["".join(words) for words in lines]
     rows = ["development    precision   recall       F1   OOV recall"]
     for name, cutter in (("model", model), ("jieba", Segmenter())):

@@ -62,7 +62,9 @@ def vocab_train(
 ) -> None:
     """Train a vocabulary from documents."""
     from corpuskit.vocab import train
+    from corpuskit.vocab.artifact import require_place
 
+    require_place(output)
     characters = None
     if required_characters is not None:
         characters = "".join(required_characters.read_text(encoding="utf-8-sig").split())
@@ -101,7 +103,9 @@ def vocab_extend(
 ) -> None:
     """Add Chinese tokens to an existing byte-level or SentencePiece BPE vocabulary."""
     from corpuskit.vocab import extend, load
+    from corpuskit.vocab.artifact import require_place
 
+    require_place(output)
     loaded = load(base)
     tokenizer = extend(
         loaded,

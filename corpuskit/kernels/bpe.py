@@ -354,7 +354,7 @@ def continue_merges(
         if used + needed > pool.size:
             used = _compact(pool, used, starts, lengths, counts, num_pairs, min_count)
             if used + needed > pool.size - (pool.size >> 3):
-                pool = _grow(pool, used + needed + (used >> 1))
+                pool = _grow(pool, max(pool.size + (pool.size >> 3), used + needed + (used >> 1)))
         while num_pairs + num_left + num_right > pair_keys.size:
             pair_keys = _grow(pair_keys, pair_keys.size * 2)
             counts = _grow(counts, pair_keys.size)

@@ -259,7 +259,8 @@ def train_merges(
             if used + needed > pool.size:
                 used = compact(pool, pairs, num_pairs, threshold)
                 if used + needed > pool.size - (pool.size >> 3):
-                    pool = grow(pool, used + needed + (used >> 2))
+                    # Compacting may have freed most of the pool: the need alone can be below its size.
+                    pool = grow(pool, max(pool.size + (pool.size >> 3), used + needed + (used >> 2)))
             room = num_touched[0] + num_touched[1]
             if num_pairs + room > pairs.shape[0]:
                 pairs = grow_rows(pairs, (num_pairs + room) * 3 // 2)

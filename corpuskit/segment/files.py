@@ -113,6 +113,8 @@ class SegmentOptions:
             raise ConfigError(
                 "the separator must be at least one character, and no line feed", where="separator"
             )
+        if any("\ud800" <= character <= "\udfff" for character in self.separator):
+            raise ConfigError("the separator is not UTF-8", where="separator")
 
 
 class Source(NamedTuple):
@@ -163,7 +165,9 @@ def find_sources(inputs: Sequence[str | os.PathLike], format: str = "auto") -> l
         if formats[path] == "text" and Path(path).is_file():
             whole = os.path.abspath(path)  # noqa: PTH100  (links are not followed)
             file = InputFile(whole, Path(path).name, "text", Path(path).stat().st_size)
-            sources.setdefault(whole, Source(whole, "text", file))
+            if whole in sources:
+                raise InputError("the file is named twice", where=path, hint="name it once")
+            sources[whole] = Source(whole, "text", file)
             continue
         found = expand_inputs([path], root, format)
         found.warn_ignored()
@@ -241,6 +245,12 @@ def segment_files(
             size += _text_bytes(column)
             if on_progress is not None:
                 on_progress(consumed)
+        if quarantined and not rows:  # before the output appears
+            raise InputError(
+                f"none of {quarantined} records could be read",
+                where=sources[0].name,
+                hint=f"is {options.text_column!r} the column of the text? name it with --text-column",
+            )
     return SegmentReport(rows, words, size, quarantined)
 
 

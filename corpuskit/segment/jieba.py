@@ -214,11 +214,15 @@ suggest_freq = dt.suggest_freq
 tokenize = dt.tokenize
 
 
+class NotInStandIn(ConfigError, AttributeError):
+    """Something of jieba that is not here; an `AttributeError`, so that ``hasattr`` says no."""
+
+
 def __getattr__(name: str) -> Any:
     if name == "user_word_tag_tab":
         return dt.user_word_tag_tab
     if name in _ELSEWHERE:
-        raise ConfigError(
+        raise NotInStandIn(
             f"{_ELSEWHERE[name]} is not part of the stand-in for jieba",
             where=name,
             hint=f"import it from jieba itself: from jieba import {name}",

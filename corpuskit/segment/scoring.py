@@ -165,6 +165,8 @@ def score_files(
         If a file cannot be read or is not UTF-8, the texts differ, or there is no word in them.
     """
     known = None
+    if os.fspath(gold) == os.fspath(system) == "-":
+        raise InputError("standard input can be read only once", where="-", hint="name one file")
     if vocabulary is not None:
         known = {word for line in read_segmented(vocabulary) for word in line}
         if not known:

@@ -272,7 +272,7 @@ class Segmenter:
             else:
                 try:
                     freq = int(freq)
-                except (TypeError, ValueError) as error:
+                except (TypeError, ValueError, OverflowError) as error:
                     raise ConfigError(
                         f"the frequency of {word!r} is no integer: {freq!r}", where="freq"
                     ) from error

@@ -5,9 +5,11 @@ JSON and separators are made by kernels over the words' bytes, so that writing i
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ import pyarrow as pa
 import zstandard
 from pyarrow import ipc
 
-from corpuskit.errors import InputError
+from corpuskit.errors import ConfigError, InputError
 from corpuskit.files import arrow_path, atomic_path
 from corpuskit.kernels import wordtext
 
@@ -32,7 +34,8 @@ _SUFFIXES: dict[str, OutputFormat] = {
     ".txt": "text", ".jsonl": "jsonl", ".ndjson": "jsonl", ".arrow": "arrow", ".feather": "arrow",
 }  # fmt: skip
 _COMPRESSED = (".gz", ".zst")
-_OWN = ("words", "word_ends")
+_TABLE_SUFFIXES = (".tsv", ".jsonl", ".parquet", ".arrow")
+_FOREIGN = (".parquet", ".csv", ".tsv", ".json", ".html", ".bz2", ".xz", ".lz4", ".zip")
 
 
 class Batch(NamedTuple):
@@ -62,13 +65,26 @@ class WordFile(Protocol):
 
 
 def format_of_name(path: str | os.PathLike | None) -> OutputFormat | None:
-    """The format that an output's name says, or None."""
+    """The format that an output's name says, or None.
+
+    Raises
+    ------
+    ConfigError
+        If it says a format that is not written.
+    """
     if path is None:
         return None
     name = Path(path).name.lower()
     for suffix in _COMPRESSED:
         name = name.removesuffix(suffix)
-    return _SUFFIXES.get(Path(name).suffix)
+    suffix = Path(name).suffix
+    if suffix in _FOREIGN:
+        raise ConfigError(
+            f"{suffix} is not written",
+            where=os.fspath(path),
+            hint=f"end the name in one of {', '.join(_SUFFIXES)} (text and JSON Lines also .gz, .zst)",
+        )
+    return _SUFFIXES.get(suffix)
 
 
 @contextmanager
@@ -158,7 +174,7 @@ class _JsonLines:
     def _write(self, columns: Columns, name: str, arrays: Iterator[bytes], rows: int) -> None:
         buffer = io.BytesIO()
         lead = f'"{name}": '.encode()
-        for row, array in zip(_objects(columns, rows), arrays):
+        for row, array in zip(_objects(_renamed(columns, name), rows), arrays):
             buffer.write(row + lead + array + b"}\n")
         self._file.write(buffer.getbuffer())
 
@@ -169,12 +185,34 @@ def _objects(columns: Columns, rows: int) -> Iterator[bytes]:
         for _ in range(rows):
             yield b"{"
         return
-    names = [name for name, _ in columns if name not in _OWN]
-    values = [column.to_pylist() for name, column in columns if name not in _OWN]
+    names = [name for name, _ in columns]
+    values = [column.to_pylist() for _, column in columns]
     for row in zip(*values):
         fields = {name: value for name, value in zip(names, row) if value is not None}
-        text = json.dumps(fields, ensure_ascii=False, default=str)
+        try:
+            text = json.dumps(fields, ensure_ascii=False, default=_plain, allow_nan=False)
+        except ValueError:
+            text = json.dumps(_finite(fields), ensure_ascii=False, default=_plain)
         yield (text[:-1] + (", " if fields else "")).encode("utf-8", "replace")
+
+
+def _renamed(columns: Columns, own: str) -> Columns:
+    """A document's own column of the name that is written becomes ``original_…``."""
+    return [(f"original_{name}" if name == own else name, column) for name, column in columns]
+
+
+def _plain(value: object) -> str:
+    """What JSON has no form for: bytes in base64, everything else (times, decimals) as text."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for NaN and infinities, which JSON has not."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _ArrowWords:
@@ -202,7 +240,7 @@ class _ArrowWords:
 
     def _write(self, columns: Columns, unit: str | None) -> None:
         own = columns[-1]
-        columns = [*((name, column) for name, column in columns[:-1] if name not in _OWN), own]
+        columns = [*_renamed(columns[:-1], own[0]), own]
         names, arrays = zip(*columns)
         fields = [pa.field(name, array.type) for name, array in columns]
         if unit is not None:
@@ -237,6 +275,16 @@ def _word_buffers(words: pa.LargeListArray) -> tuple[np.ndarray, np.ndarray, np.
     return view, np.ascontiguousarray(bounds), rows
 
 
+def require_table_name(path: str | os.PathLike) -> None:
+    """Refuse a name that `write_table` would refuse, before the work."""
+    if Path(path).suffix.lower() not in _TABLE_SUFFIXES:
+        raise InputError(
+            "its name tells no format that a table can be written in",
+            where=os.fspath(path),
+            hint=f"end it in one of {', '.join(_TABLE_SUFFIXES)}",
+        )
+
+
 def write_table(table: pa.Table, path: str | os.PathLike) -> None:
     """Write a table of scores as its name says: .tsv, .jsonl, .parquet or .arrow.
 
@@ -245,16 +293,12 @@ def write_table(table: pa.Table, path: str | os.PathLike) -> None:
     InputError
         For another name.
     """
-    suffix = Path(path).suffix.lower()
-    writers = {".tsv": _write_tsv, ".jsonl": _write_jsonl, ".parquet": _write_parquet, ".arrow": _write_arrow}
-    if suffix not in writers:
-        raise InputError(
-            "its name tells no format that a table can be written in",
-            where=os.fspath(path),
-            hint=f"end it in one of {', '.join(writers)}",
-        )
+    require_table_name(path)
+    writers = dict(
+        zip(_TABLE_SUFFIXES, (_write_tsv, _write_jsonl, _write_parquet, _write_arrow), strict=True)
+    )
     with atomic_path(path) as temporary:
-        writers[suffix](table, temporary)
+        writers[Path(path).suffix.lower()](table, temporary)
 
 
 def _write_tsv(table: pa.Table, path: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corpuskit.errors import ArtifactError, ConfigError
+from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.files import disk_full, sync_directory
 from corpuskit.vocab import exports, huggingface, piece_json
 from corpuskit.vocab.bytelevel import ByteLevelBPE
@@ -84,7 +84,10 @@ def read(directory: Path) -> tuple[ByteLevelBPE | SentencePieceModel, dict[str, 
     if kind == "byte-bpe":
         return huggingface.read_tokenizer_json(directory / "tokenizer.json"), stored
     if kind in _PIECE_KINDS:
-        return SentencePieceModel(kind, _model_bytes(directory), stored["special_tokens"]), stored
+        special = stored.get("special_tokens")
+        if not isinstance(special, dict):
+            raise ArtifactError("special_tokens is missing or no object", where=str(path))
+        return SentencePieceModel(kind, _model_bytes(directory), special), stored
     raise ArtifactError(f"unknown kind {kind!r}", where=str(path))
 
 
@@ -95,18 +98,38 @@ def _model_bytes(directory: Path) -> bytes:
         raise ArtifactError(f"unreadable: {error}", where=str(directory / "spiece.model")) from error
 
 
-def write_directory(directory: Path, content: Mapping[str, bytes]) -> Path:
-    """Write files as `directory`, whole or not at all, replacing an older artifact."""
-    directory = directory.absolute()
-    replaces = directory.exists()
-    ours = not replaces or (directory / METADATA).exists()
+def require_place(directory: Path) -> None:
+    """Make the directory that an artifact will stand in; to be asked before long work, too.
+
+    Raises
+    ------
+    ConfigError
+        If something that is no artifact is in its place.
+    InputError
+        If the directory cannot be made.
+    """
+    ours = not directory.exists() or (directory / METADATA).exists()
     if not ours and (not directory.is_dir() or any(directory.iterdir())):
         raise ConfigError(
             "would replace something that is not a tokenizer",
             where=str(directory),
             hint="choose a new or empty directory",
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"no directory can be made there: {error.strerror}",
+            where=str(directory),
+            hint="choose a directory that can be written",
+        ) from error
+
+
+def write_directory(directory: Path, content: Mapping[str, bytes]) -> Path:
+    """Write files as `directory`, whole or not at all, replacing an older artifact."""
+    directory = directory.absolute()
+    require_place(directory)
+    replaces = directory.exists()
     partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
     old = directory.with_name(f".{directory.name}.{os.getpid()}.replaced")
     for leftover in (partial, old):
@@ -129,7 +152,11 @@ def write_directory(directory: Path, content: Mapping[str, bytes]) -> Path:
             old.rename(directory)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(directory) from error
-        raise
+        raise InputError(
+            f"the tokenizer cannot be written: {error.strerror}",
+            where=str(directory),
+            hint="choose a directory that can be written",
+        ) from error
     shutil.rmtree(old, ignore_errors=True)
     return directory
 

@@ -25,7 +25,15 @@ def read_tokenizer_json(path: Path) -> ByteLevelBPE:
         that cannot be kept exactly.
     """
     where = str(path)
-    content = read_json(path)
+    try:
+        return _byte_level_bpe(read_json(path), where)
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        raise ArtifactError(
+            f"not laid out as a tokenizer.json is: {error!r}", where=where, hint="was it cut or edited?"
+        ) from error
+
+
+def _byte_level_bpe(content: Any, where: str) -> ByteLevelBPE:
     model = content.get("model") or {}
     if model.get("type", "BPE") != "BPE" or "vocab" not in model:
         raise ArtifactError(f"a {model.get('type')} model, not a byte-level BPE", where=where)

@@ -6,7 +6,7 @@ two libraries, and is left as it is.
 
 What remains different: text that holds the name of a byte piece (``<0x41>``, six characters) is that byte
 here and six characters in SentencePiece; and a Unigram path that ties with another within the rounding of 32
-bits (1 of 7,200 texts).
+bits (1 of 7,200 texts). The name of the unknown piece in a text is that piece there.
 """
 
 from __future__ import annotations

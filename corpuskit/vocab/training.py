@@ -96,6 +96,13 @@ class TrainingOptions:
             texts = getattr(self, field)
             if isinstance(texts, str) or not all(isinstance(text, str) and text for text in texts):
                 raise ConfigError("must be a sequence of non-empty texts", where=field)
+        spaced = [symbol for symbol in self.user_defined_symbols if " " in symbol or "\u2581" in symbol]
+        if spaced:
+            raise ConfigError(
+                f"{spaced[0]!r} holds a space",
+                where="user_defined_symbols",
+                hint="SentencePiece turns spaces into U+2581 first, and would not find it",
+            )
         symbols = [*self.special_tokens, *self.user_defined_symbols]
         twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
         if twice:
@@ -175,7 +182,8 @@ def train(
     texts : iterable of str, of Arrow string arrays, or of RecordBatch with `text`
         The corpus; read once.
     algorithm : {"bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe"}
-        The first two are byte-level BPE and give the same merges; the first counts in 64 bits.
+        The first two are byte-level BPE and give the same merges, unless a pre-token has over 1,024 bytes
+        (which the first cuts there); the first counts in 64 bits.
     vocab_size : int
         Number of ids, the 256 bytes and the special tokens included.
     special_tokens : sequence of str

@@ -43,6 +43,7 @@ REWRITTEN = "is rewritten by the base's normaliser"
 UNMERGEABLE = "is cut by the base inside a character, so that no merges lead to it"
 
 _SHOWN = 5
+_COUNT_DIGITS = 13  # of 2**40, the largest count
 
 
 def add_words(
@@ -155,7 +156,8 @@ def read_words(path: str | os.PathLike) -> dict[str, int]:
         word, _, count = line.strip().partition("\t")
         if not word:
             continue
-        if count and not (count.strip().isdecimal() and int(count) > 0):
+        word, count = word.strip(), count.strip()
+        if count and not (count.isdecimal() and len(count) <= _COUNT_DIGITS and int(count) > 0):
             raise InputError(
                 f"{count!r} is no count",
                 where=f"{path}, line {number}",

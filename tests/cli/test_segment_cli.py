@@ -156,3 +156,82 @@ def test_a_dictionary_with_a_bad_line_is_named_with_the_line(text, tmp_path):
     words.write_text("春天\n山水\t5\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"user\.txt:2"):
         run(text, "--user-dictionary", words)
+
+
+GOLD = "我 在 北京 大学\n春天 的 时候\n我 想 去 北京\n" * 60
+
+
+@pytest.fixture
+def plain_gold(tmp_path):
+    path = tmp_path / "gold.txt"
+    path.write_text(GOLD, encoding="utf-8")
+    return path
+
+
+def tagged(words):
+    tags = (("S",) if len(word) == 1 else ("B", *"M" * (len(word) - 2), "E") for word in words)
+    return "".join(f"{c} {t}\n" for word, its in zip(words, tags) for c, t in zip(word, its)) + "\n"
+
+
+def test_training_reads_tags_for_the_development_text_too(plain_gold, tmp_path):
+    bmes = tmp_path / "gold.bmes"
+    bmes.write_text("".join(tagged(line.split()) for line in GOLD.splitlines()), encoding="utf-8")
+    tables = [
+        run("train", path, "--development", path, "--format", form, "-o", tmp_path / "m", "--epochs", 1)
+        for path, form in ((plain_gold, "words"), (bmes, "bmes"))
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_training_text_from_standard_input_is_read_once(plain_gold, tmp_path):
+    more = ("--development", plain_gold, "-o", tmp_path / "m", "--epochs", 1)
+    assert run("train", "-", *more, stdin=plain_gold.read_bytes()) == run("train", plain_gold, *more)
+
+
+def test_text_without_words_is_noticed(text, tmp_path, capsys):
+    text.write_text("我想去北京\n春天的时候\n" * 40, encoding="utf-8")
+    result = CliRunner().invoke(segment, ["train", str(text), "-o", str(tmp_path / "m"), "--epochs", "1"])
+    assert "hold a single word" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("train", "gold.txt", "-o", "gold.txt"), "also an input"),
+        (("discover", "in.txt", "-o", "in.txt"), "also an input"),
+        (("cut", "in.txt", "--user-dictionary", "user.txt", "-o", "user.txt"), "also an input"),
+        (("discover", "in.txt", "-o", "x.tsv", "--scores", "x.tsv"), "also another output"),
+        (("discover", "in.txt", "-o", "new.txt", "--scores", "x.xyz"), "tells no format"),
+        (("cut", "in.txt", "-o", "x.parquet"), "is not written"),
+        (("cut", "in.txt", "in.txt"), "named twice"),
+        (("cut", "in.txt", "--separator", "\udcff"), "not UTF-8"),
+        (("score", "-", "-"), "only once"),
+        (("train", "gold.txt", "-o", "/dev/null"), "device"),
+        (("cut", "rows.jsonl", "--text-column", "nope", "-o", "old.txt"), "none of 1 records"),
+    ],
+)
+def test_what_would_lose_something_is_refused_before_the_work(
+    plain_gold, text, tmp_path, monkeypatch, arguments, what
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user.txt").write_text("云原生\n", encoding="utf-8")
+    (tmp_path / "old.txt").write_text("kept", encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text('{"text": "春天"}\n', encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises((ConfigError, InputError), match=what):
+        run(*arguments)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_columns_of_the_document_survive_and_json_stays_json(tmp_path):
+    from pyarrow import parquet
+
+    table = pa.table({"text": ["春天"], "words": ["mine"], "f": [float("nan")], "b": [b"\xff\x00"]})
+    parquet.write_table(table, tmp_path / "n.parquet")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    row = json.loads(run(tmp_path / "n.parquet", "--to", "jsonl"), parse_constant=refuse)
+    assert row["original_words"] == "mine" and row["words"] == ["春天"]
+    assert row["f"] is None and row["b"] == "/wA="

@@ -187,3 +187,38 @@ def test_importing_the_room_loads_neither_torch_nor_transformers_nor_numba():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("place", ["file/sub", "/proc/none/t"])
+def test_a_place_that_cannot_be_written_is_named(gpt2, tmp_path, place):
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match=r"cannot be|can be made"):
+        gpt2.save(tmp_path / place)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1]", '{"model": {"type": "BPE", "vocab": [1], "merges": 5}}',
+     '{"model": {"vocab": {"a": 0}, "merges": ["a a"]}, "pre_tokenizer": 7, "added_tokens": {"a": 1}}'],
+)  # fmt: skip
+def test_a_tokenizer_json_of_another_shape_is_named(tmp_path, content):
+    (tmp_path / "tokenizer.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ArtifactError):
+        vocab.load(tmp_path / "tokenizer.json")
+
+
+def test_a_description_without_special_tokens_is_named(tmp_path, chinese):
+    vocab.train(chinese, algorithm="sentencepiece-bpe", vocab_size=400, required_characters="").save(
+        tmp_path / "t"
+    )
+    path = tmp_path / "t" / "corpuskit.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    del stored["special_tokens"]
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    with pytest.raises(ArtifactError, match="special_tokens"):
+        vocab.Tokenizer.load(tmp_path / "t")
+
+
+def test_user_symbols_with_spaces_are_refused(chinese):
+    with pytest.raises(ConfigError, match="holds a space"):
+        vocab.train(chinese, algorithm="sentencepiece-bpe", vocab_size=400, user_defined_symbols=("a b",))

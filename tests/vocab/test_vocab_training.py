@@ -266,3 +266,17 @@ def test_a_special_token_that_is_ordinary_is_refused(algorithm, name, chinese):
 def test_an_option_that_an_algorithm_does_not_have_is_refused(options, field, chinese):
     with pytest.raises(ConfigError, match=field):
         vocab.train(chinese, vocab_size=400, **options)
+
+
+@pytest.mark.parametrize("kinds", [100, 200, 400, 2000])
+@pytest.mark.parametrize("seed", range(4))
+def test_small_and_skewed_corpora_train_like_hugging_face(kinds, seed):
+    """Few distinct strings: the pool of positions shrinks when it is compacted, and must still grow after."""
+    rng = random.Random(seed)
+    characters = [chr(0x4E00 + rng.randrange(3000)) for _ in range(kinds)]
+    words = ["".join(rng.choices(characters, k=rng.choice((1, 2, 2, 3, 4)))) for _ in range(kinds)]
+    weights = [1 / (rank + 1) for rank in range(kinds)]
+    text = "，".join("".join(rng.choices(words, weights, k=9)) for _ in range(600))
+    ours = vocab.train([text], vocab_size=700)
+    theirs = vocab.train([text], vocab_size=700, algorithm="huggingface-bpe")
+    assert ours.fingerprint == theirs.fingerprint

@@ -156,3 +156,12 @@ def test_the_cost_of_an_extension_is_counted_on_a_text(base, listed):
     assert "x fewer tokens" in str(cost) and "cut differently: 0 of" in str(cost)
     with pytest.raises(InputError, match="no text"):
         extension_cost(base, listed, [])
+
+
+def test_odd_counts_and_spaces_in_a_list(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("图书馆 \t50\n", encoding="utf-8")
+    assert read_words(path) == {"图书馆": 50}
+    path.write_text("图书馆\t" + "9" * 5000 + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="is no count"):
+        read_words(path)
