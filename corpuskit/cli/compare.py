@@ -33,7 +33,8 @@ def vocab_compare(
     limit_mb: Annotated[float, typer.Option(help="Megabytes of the text to use, a seeded sample.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the sample.")] = 0,
     sentence: Annotated[
-        list[str] | None, typer.Option(help="A sentence to show cut by each tokenizer. May be repeated.")
+        list[str] | None,
+        typer.Option(help="A sentence that --html and --json show cut by each tokenizer. May be repeated."),
     ] = None,
     translation: Annotated[
         list[str] | None,

@@ -191,7 +191,7 @@ def _refuse(skipped: Mapping[str, str], problems: ProblemPolicy) -> None:
         raise ConfigError(
             f"{len(skipped)} words cannot be tokens: {shown}",
             where="words",
-            hint="take them out of the list, or pass problems='skip' to leave them out",
+            hint="take them out of the list, or pass problems='skip' (--skip) to leave them out",
         )
 
 
