@@ -242,7 +242,8 @@ def read_tiktoken(
         raise ArtifactError(
             "ranks do not hold the pre-tokenisation pattern",
             where=where,
-            hint=f"pass pattern=…, or name the file as its vocabulary; known by name are {', '.join(_TIKTOKEN_PATTERNS)}",
+            hint="pass pattern=…, or give the file its usual name; known are "
+            + ", ".join(_TIKTOKEN_PATTERNS),
         )
     if special_tokens is None:
         free = set(range(len(ranks) + 1)) - set(ranks.values())
