@@ -244,7 +244,7 @@ def train_on_sample(sample: Sample, options: TrainingOptions, *, provenance: dic
         raise InputError(
             "the corpus has no Chinese character",
             where=f"{len(sample.texts)} documents sampled",
-            hint="check the input's encoding; for another language pass require_chinese=False (--any-language)",
+            hint="check the encoding; for another language pass require_chinese=False (--any-language)",
         )
     provenance = {**provenance, "algorithm": options.algorithm, "pre_segment": options.pre_segment}
     if options.algorithm in ("bpe", "huggingface-bpe"):
