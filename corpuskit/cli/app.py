@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import corpuskit
-from corpuskit.cli import clean, dedup_more, documents, models, quality, road, segment, tokens
+from corpuskit.cli import clean, dedup_more, documents, models, quality, road, segment, shards, vocab
 
 app = typer.Typer(
     name="corpuskit",
@@ -46,5 +46,5 @@ app.command("train")(models.train)
 app.command("generate")(models.generate)
 app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")
 app.add_typer(segment.segment, name="segment", help="Cut text into words; train, score, find new words.")
-app.add_typer(tokens.vocab, name="vocab", help="Train, extend and inspect vocabularies.")
-app.add_typer(tokens.shards, name="shards", help="Write, inspect and verify token shards.")
+app.add_typer(vocab.vocab, name="vocab", help="Train, extend and inspect vocabularies.")
+app.add_typer(shards.shards, name="shards", help="Write, inspect and verify token shards.")

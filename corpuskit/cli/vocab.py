@@ -1,4 +1,4 @@
-"""`corpuskit vocab` and `corpuskit shards`."""
+"""`corpuskit vocab`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 vocab = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-shards = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 vocab.command("compare")(vocab_compare)
 vocab.command("add-words")(vocab_add_words)
@@ -23,7 +22,6 @@ vocab.command("add-words")(vocab_add_words)
 Algorithm = Literal["bpe", "huggingface-bpe", "sentencepiece-unigram", "sentencepiece-bpe"]
 Inputs = Annotated[list[str], typer.Argument(help="Files, directories or globs with documents.")]
 OutputDirectory = Annotated[Path, typer.Option("--output", "-o", help="Directory to write.")]
-Dataset = Annotated[Path, typer.Argument(help="A token dataset.")]
 
 
 @vocab.command("train")
@@ -132,59 +130,6 @@ def vocab_encode(
     ids = loaded.encode(text)
     print(" ".join(str(i) for i in ids))
     print(f"{len(ids)} tokens, {len(text.encode())} bytes, {len(text)} characters")
-
-
-@shards.command("write")
-def shards_write(
-    inputs: Inputs,
-    output: OutputDirectory,
-    tokenizer: Annotated[Path, typer.Option(help="A saved tokenizer.")],
-    word_starts: Annotated[
-        str | None,
-        typer.Option(help="Mark the tokens that begin a word of: jieba, or a trained segmenter's file."),
-    ] = None,
-) -> None:
-    """Encode documents into a token dataset."""
-    import shutil
-
-    from corpuskit.shards import Writer
-    from corpuskit.shards.word_starts import open_segmenter
-    from corpuskit.vocab import Tokenizer
-
-    segmenter = None if word_starts is None else open_segmenter(word_starts)
-    with Writer(output, tokenizer=Tokenizer.load(tokenizer), segmenter=segmenter) as writer:
-        for batch in _batches(inputs):
-            writer.write(batch)
-    shutil.copytree(tokenizer, output / "tokenizer", dirs_exist_ok=True)
-    shards_info(output)
-
-
-@shards.command("info")
-def shards_info(dataset: Dataset) -> None:
-    """Say what a token dataset holds."""
-    from corpuskit.shards import info
-
-    facts = info(dataset)
-    tokenizer = facts["tokenizer"]
-    print(f"{facts['directory']}: {'complete' if facts['complete'] else 'INCOMPLETE'}")
-    print(f"  documents        {facts['documents']:,}")
-    print(f"  tokens           {facts['tokens']:,} ({facts['mean_document_tokens']:,.0f} a document)")
-    print(f"  shards           {facts['num_shards']:,}, {facts['bytes'] / 1e6:,.1f} MB, {facts['dtype']}")
-    print(f"  tokenizer        {tokenizer['vocab_size']:,} tokens, {tokenizer['fingerprint']}")
-    print(f"  end of document  {facts['end_of_document']}")
-    print(f"  fingerprint      {facts['fingerprint']}")
-
-
-@shards.command("verify")
-def shards_verify(dataset: Dataset) -> None:
-    """Check every byte of a token dataset; exit status 2 if anything is wrong."""
-    from corpuskit.shards import verify
-
-    report = verify(dataset)
-    for problem in report.problems:
-        print(f"problem: {problem}")
-    report.raise_for_problems()
-    print(f"every shard is whole: {report.documents:,} documents, {report.tokens:,} tokens")
 
 
 def _batches(inputs: list[str]) -> Iterator[pa.RecordBatch]:
