@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,81 @@ from corpuskit.errors import ConfigError, InputError
 from corpuskit.kernels import segmentation
 
 _MAX_BYTES = 2**31 - 1
+
+Ends = tuple[np.ndarray, np.ndarray]
+"""Bounds of each row's word ends (int64, rows + 1), and the ends (int32)."""
+
+
+class CutRows(Protocol):
+    """Cuts rows of a buffer, at most `characters` of them in all; `first_row` is for messages only."""
+
+    def __call__(self, data: np.ndarray, offsets: np.ndarray, characters: int, first_row: int) -> Ends: ...
+
+
+def encode(text: str) -> bytes:
+    """`text` as UTF-8.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a str.
+    InputError
+        If it holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"expected a str, got {type(text).__name__}", where="text")
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds a lone surrogate U+{ord(text[error.start]):04X}, which is no character",
+            where=f"character {error.start}",
+            hint="decode the original bytes without 'surrogateescape', or replace it",
+        ) from error
+
+
+def words(text: str, ends: np.ndarray) -> list[str]:
+    """The words of `text` that end, in characters, at `ends`."""
+    begin = 0
+    found = []
+    for end in ends.tolist():
+        found.append(text[begin:end])
+        begin = end
+    return found
+
+
+def require_utf8(row: int, byte: int, first_row: int) -> None:
+    """Raise `InputError` if a kernel, cutting rows from `first_row` on, found bytes that are not UTF-8."""
+    if row >= 0:
+        raise InputError(
+            "the text is not UTF-8",
+            where=f"row {first_row + row}, byte {byte}",
+            hint="decode the bytes with the right charset first",
+        )
+
+
+def unit_code(unit: str) -> int:
+    """The kernels' name for a unit; `ConfigError` if there is no such unit."""
+    if unit not in ("bytes", "characters"):
+        raise ConfigError(f"unknown unit {unit!r}", where="unit", hint="allowed: 'bytes', 'characters'")
+    return segmentation.BYTES if unit == "bytes" else segmentation.CHARACTERS
+
+
+def cut_column(column: pa.LargeStringArray, cut: CutRows, threads: int) -> Ends:
+    """The word ends of a column, cut in pieces of about equal bytes by `threads` threads."""
+    if not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"impossible number of threads {threads!r}", where="threads", hint="at least 1")
+    data, offsets = buffers(column)
+    cuts = balanced(offsets, threads)
+
+    def work(i: int) -> Ends:
+        part = offsets[cuts[i] : cuts[i + 1] + 1]
+        return cut(data, part, count_characters(data, part), cuts[i])
+
+    if len(cuts) == 2:
+        return work(0)
+    with ThreadPoolExecutor(len(cuts) - 1) as pool:
+        return joined(list(pool.map(work, range(len(cuts) - 1))))
 
 
 def text_column(texts: Any) -> pa.LargeStringArray:

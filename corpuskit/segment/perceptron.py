@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -110,7 +110,7 @@ class PerceptronSegmenter:
         InputError
             If it holds a lone surrogate.
         """
-        _encode(word)
+        batches.encode(word)
         if not word or word.split() != [word] or len(word) > LONGEST_USER_WORD:
             raise ConfigError(
                 f"{word[:40]!r} cannot be a user's word",
@@ -150,12 +150,7 @@ class PerceptronSegmenter:
         InputError
             If it holds a lone surrogate.
         """
-        begin = 0
-        words = []
-        for end in self._ends(text).tolist():
-            words.append(text[begin:end])
-            begin = end
-        return words
+        return batches.words(text, self._ends(text))
 
     def lcut(self, text: str) -> list[str]:
         """Same as `cut`, under jieba's name for it."""
@@ -173,88 +168,33 @@ class PerceptronSegmenter:
         unit: Literal["bytes", "characters"] = "bytes",
         threads: int = 1,
     ) -> pa.LargeListArray:
-        """Word ends for a column of documents.
-
-        Parameters
-        ----------
-        texts : pyarrow.Array or pyarrow.ChunkedArray
-            ``string``, ``large_string`` or ``string_view``.
-        unit : {"bytes", "characters"}
-            What the ends count from the start of each document: UTF-8 bytes, or code points.
-        threads : int
-            Threads to use; the result does not depend on it.
-
-        Returns
-        -------
-        pyarrow.LargeListArray
-            ``large_list<int32>``: the exclusive end of each word; null where the document is null. A word
-            begins where the one before ended, and the last end is the document's length.
-
-        Raises
-        ------
-        ConfigError
-            If an argument is of the wrong type or value.
-        InputError
-            If a document is not UTF-8 or longer than 2**31 - 1 bytes; the error names the row.
-        """
-        if unit not in ("bytes", "characters"):
-            raise ConfigError(f"unknown unit {unit!r}", where="unit", hint="allowed: 'bytes', 'characters'")
+        """Word ends for a column of documents: arguments, result and errors are those of
+        `Segmenter.cut_batch`."""
+        kind = batches.unit_code(unit)
         column = batches.text_column(texts)
-        rows, ends = self._batch_ends(column, unit, threads)
+        rows, ends = batches.cut_column(column, partial(self._run, kind), threads)
         return batches.list_array(rows, pa.array(ends), column)
 
     def words_batch(self, texts: pa.Array | pa.ChunkedArray, *, threads: int = 1) -> pa.LargeListArray:
-        """Words for a column of documents.
-
-        Parameters and errors are those of `cut_batch`.
-
-        Returns
-        -------
-        pyarrow.LargeListArray
-            ``large_list<large_string>``. The words are views: they share the text buffer of `texts`.
-        """
+        """Words for a column of documents, as `Segmenter.words_batch` returns them."""
         column = batches.text_column(texts)
-        rows, ends = self._batch_ends(column, "bytes", threads)
+        rows, ends = batches.cut_column(column, partial(self._run, kernels.BYTES), threads)
         return batches.list_array(rows, batches.word_views(column, rows, ends), column)
 
     def _ends(self, text: str) -> np.ndarray:
         """Word ends in characters: int32."""
-        data = np.frombuffer(_encode(text), np.uint8)
+        data = np.frombuffer(batches.encode(text), np.uint8)
         offsets = np.array((0, data.size), np.int64)
         offsets.flags.writeable = False
-        return self._run(data, offsets, kernels.CHARACTERS, len(text))[1]
-
-    def _batch_ends(
-        self, column: pa.LargeStringArray, unit: str, threads: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(threads, int) or threads < 1:
-            raise ConfigError(f"impossible number of threads {threads!r}", where="threads", hint="at least 1")
-        data, offsets = batches.buffers(column)
-        kind = kernels.BYTES if unit == "bytes" else kernels.CHARACTERS
-        cuts = batches.balanced(offsets, threads)
-
-        def work(i: int) -> tuple[np.ndarray, np.ndarray]:
-            part = offsets[cuts[i] : cuts[i + 1] + 1]
-            return self._run(data, part, kind, batches.count_characters(data, part), int(cuts[i]))
-
-        if len(cuts) == 2:
-            return work(0)
-        with ThreadPoolExecutor(len(cuts) - 1) as pool:
-            return batches.joined(list(pool.map(work, range(len(cuts) - 1))))
+        return self._run(kernels.CHARACTERS, data, offsets, len(text))[1]
 
     def _run(
-        self, data: np.ndarray, offsets: np.ndarray, unit: int, characters: int, first_row: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of each row's ends, and the ends."""
+        self, unit: int, data: np.ndarray, offsets: np.ndarray, characters: int, first_row: int = 0
+    ) -> batches.Ends:
         out = np.empty(characters, np.int32)
         rows = np.empty(offsets.size, np.int64)
         n, row, byte = kernels.cut(data, offsets, self._trie, *self._tables, unit, out, rows)
-        if row >= 0:
-            raise InputError(
-                "the text is not UTF-8",
-                where=f"row {first_row + row}, byte {byte}",
-                hint="decode the bytes with the right charset first",
-            )
+        batches.require_utf8(row, byte, first_row)
         return rows, out[:n]
 
 
@@ -263,16 +203,3 @@ def _restored(content: bytes, words: list[str]) -> PerceptronSegmenter:
     for word in words:
         segmenter.add_word(word)
     return segmenter
-
-
-def _encode(text: str) -> bytes:
-    if not isinstance(text, str):
-        raise ConfigError(f"expected a str, got {type(text).__name__}", where="text")
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text holds a lone surrogate U+{ord(text[error.start]):04X}, which is no character",
-            where=f"character {error.start}",
-            hint="decode the original bytes without 'surrogateescape', or replace it",
-        ) from error

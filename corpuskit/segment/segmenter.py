@@ -11,7 +11,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import inf, log
 from typing import IO, Any, Literal
 
@@ -130,14 +130,9 @@ class Segmenter:
             If `text` holds a lone surrogate, or the dictionary is empty.
         """
         if cut_all:
-            _encode(text)
+            batches.encode(text)
             return full_mode.cut_all(self._trie, text)
-        begin = 0
-        words = []
-        for end in self._ends(text, hmm).tolist():
-            words.append(text[begin:end])
-            begin = end
-        return words
+        return batches.words(text, self._ends(text, hmm))
 
     def lcut(self, text: str, *, hmm: bool | None = None, cut_all: bool = False) -> list[str]:
         """Same as `cut`, under jieba's name for it."""
@@ -194,10 +189,9 @@ class Segmenter:
         InputError
             If a document is not UTF-8 or longer than 2**31 - 1 bytes; the error names the row.
         """
-        if unit not in ("bytes", "characters"):
-            raise ConfigError(f"unknown unit {unit!r}", where="unit", hint="allowed: 'bytes', 'characters'")
+        kind = batches.unit_code(unit)
         column = batches.text_column(texts)
-        rows, ends = self._batch_ends(column, hmm, unit, threads)
+        rows, ends = batches.cut_column(column, partial(self._run, hmm, kind), threads)
         return batches.list_array(rows, pa.array(ends), column)
 
     def words_batch(
@@ -213,7 +207,7 @@ class Segmenter:
             ``large_list<large_string>``. The words are views: they share the text buffer of `texts`.
         """
         column = batches.text_column(texts)
-        rows, ends = self._batch_ends(column, hmm, "bytes", threads)
+        rows, ends = batches.cut_column(column, partial(self._run, hmm, segmentation.BYTES), threads)
         return batches.list_array(rows, batches.word_views(column, rows, ends), column)
 
     def frequency(self, word: str) -> int | None:
@@ -263,7 +257,7 @@ class Segmenter:
         ConfigError
             If `word` is empty or `freq` is not an integer from 0 to 2**63 - 1.
         """
-        _encode(word)
+        batches.encode(word)
         if not word:
             raise ConfigError("a word must have at least one character", where="word")
         with self._lock:
@@ -351,14 +345,14 @@ class Segmenter:
 
     def _ranks(self, text: str) -> np.ndarray:
         """The rank of each character: uint16."""
-        _encode(text)
+        batches.encode(text)
         return tables.ranks_of(text, self._trie.ranks)
 
     def _ends(self, text: str, hmm: bool | None) -> np.ndarray:
         """Word ends in characters: int32."""
-        data = np.frombuffer(_encode(text), np.uint8)
+        data = np.frombuffer(batches.encode(text), np.uint8)
         offsets = np.frombuffer(_BOUNDS.pack(0, data.size), np.int64)
-        return self._run(data, offsets, hmm, segmentation.CHARACTERS, len(text))[1]
+        return self._run(hmm, segmentation.CHARACTERS, data, offsets, len(text))[1]
 
     def _search_spans(self, text: str, hmm: bool | None) -> list[list[int]]:
         ends = self._ends(text, hmm)
@@ -367,34 +361,15 @@ class Segmenter:
         n = segmentation.search_spans(self._trie.slots, self._trie.nodes, ranks, ends, spans)
         return spans[:n].tolist()
 
-    def _batch_ends(
-        self, column: pa.LargeStringArray, hmm: bool | None, unit: str, threads: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if not isinstance(threads, int) or threads < 1:
-            raise ConfigError(f"impossible number of threads {threads!r}", where="threads", hint="at least 1")
-        data, offsets = batches.buffers(column)
-        kind = segmentation.BYTES if unit == "bytes" else segmentation.CHARACTERS
-        cuts = batches.balanced(offsets, threads)
-
-        def work(i: int) -> tuple[np.ndarray, np.ndarray]:
-            part = offsets[cuts[i] : cuts[i + 1] + 1]
-            return self._run(data, part, hmm, kind, batches.count_characters(data, part), int(cuts[i]))
-
-        if len(cuts) == 2:
-            return work(0)
-        with ThreadPoolExecutor(len(cuts) - 1) as pool:
-            return batches.joined(list(pool.map(work, range(len(cuts) - 1))))
-
     def _run(
         self,
-        data: np.ndarray,
-        offsets: np.ndarray,
         hmm: bool | None,
         unit: int,
+        data: np.ndarray,
+        offsets: np.ndarray,
         characters: int,
         first_row: int = 0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of each row's ends, and the ends."""
+    ) -> batches.Ends:
         if self._total <= 0:
             raise _empty_dictionary()
         out = np.empty(characters + 1, np.int32)
@@ -410,12 +385,7 @@ class Segmenter:
             out,
             rows,
         )
-        if row >= 0:
-            raise InputError(
-                "the text is not UTF-8",
-                where=f"row {first_row + row}, byte {byte}",
-                hint="decode the bytes with the right charset first",
-            )
+        batches.require_utf8(row, byte, first_row)
         return rows, out[:n]
 
 
@@ -424,16 +394,3 @@ def _empty_dictionary() -> InputError:
         "the dictionary has no word with a frequency, so no text can be cut",
         hint="add words with a frequency, or use another dictionary",
     )
-
-
-def _encode(text: str) -> bytes:
-    if not isinstance(text, str):
-        raise ConfigError(f"expected a str, got {type(text).__name__}", where="text")
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"the text holds a lone surrogate U+{ord(text[error.start]):04X}, which is no character",
-            where=f"character {error.start}",
-            hint="decode the original bytes without 'surrogateescape', or replace it",
-        ) from error

@@ -14,8 +14,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from road import write_inputs  # noqa: E402
 
-KILLS = 10
-
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
@@ -49,14 +47,22 @@ def contents(output: Path) -> dict[str, bytes]:
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in files if path.is_file()}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_at_ten_random_moments_and_resumed(uninterrupted, workers):
+@pytest.mark.parametrize(
+    ("workers", "kills"),
+    [
+        (1, 4),
+        (2, 4),
+        pytest.param(1, 20, marks=pytest.mark.slow),
+        pytest.param(2, 20, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_at_random_moments_and_resumed(uninterrupted, workers, kills):
     root, expected, seconds = uninterrupted
-    moments = random.Random(workers)
+    moments = random.Random(kills + workers)
     finished = 0
-    for kill in range(KILLS):
+    for kill in range(kills):
         # Each from a fresh directory half of the time, so that every stage is struck.
-        output = f"killed-{workers}-{kill // 2}"
+        output = f"killed-{kills}-{workers}-{kill // 2}"
         process = start(root, output, workers)
         try:
             process.wait(timeout=moments.uniform(0.02, 1.0) * seconds)
@@ -64,9 +70,9 @@ def test_killed_at_ten_random_moments_and_resumed(uninterrupted, workers):
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-    assert finished < KILLS
-    for number in range(KILLS // 2):
-        output = f"killed-{workers}-{number}"
+    assert finished < kills
+    for number in range(kills // 2):
+        output = f"killed-{kills}-{workers}-{number}"
         assert start(root, output, workers).wait() == 0
         found = contents(root / output)
         assert found.keys() == expected.keys()
