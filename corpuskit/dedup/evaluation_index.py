@@ -154,9 +154,9 @@ class EvaluationIndex:
         }
         chosen = (common[:size] == 0) & (frequency[:size] <= matching.max_item_frequency)
         index = cls._chosen(matching, passages, grams, chosen)
-        seen = np.zeros(max(1, size), np.uint8)
+        seen = index.unseen()
         for batch in background:
-            index._scan(batch, seen)
+            index.mark(batch, seen)
         if not seen.any():
             return index
         return cls._chosen(matching, passages, grams, chosen & (seen[:size] == 0))
@@ -204,6 +204,25 @@ class EvaluationIndex:
     def find(self, batch: DocumentBatch) -> pa.Table:
         """The overlaps of a batch's documents: `FOUND` rows, the best of each document first."""
         return self._rows(self._scan(batch, np.empty(0, np.uint8)))
+
+    def unseen(self) -> np.ndarray:
+        """No n-gram marked: uint8, one for each."""
+        return np.zeros(max(1, len(self._arrays["hashes"])), np.uint8)
+
+    def mark(self, batch: DocumentBatch, seen: np.ndarray) -> None:
+        """Mark in `seen`, which `unseen` made, the n-grams that a batch's documents hold."""
+        self._scan(batch, seen)
+
+    def shares(self, seen: np.ndarray) -> np.ndarray:
+        """The share of each item's distinct n-grams that are marked: float64, NaN for an item without any."""
+        units = self._arrays["posting_units"]
+        per_gram = np.diff(self._arrays["posting_offsets"])
+        marked = np.repeat(seen[: len(per_gram)], per_gram)
+        count = len(self.items)
+        own = units < count  # the units behind are passages of these items
+        found = np.bincount(units[own], marked[own], minlength=count)
+        total = np.bincount(units[own], minlength=count)
+        return np.where(total > 0, found / np.maximum(total, 1), np.nan)
 
     def publish(self, workspace: Workspace) -> list[Output]:
         """Write the index; `load` maps it into memory again."""

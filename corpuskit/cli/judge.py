@@ -1,0 +1,190 @@
+"""`corpuskit judge`: perplexity of a model, scores of answers, passages learned by heart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+judge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Predictions = Annotated[
+    Path, typer.Argument(help="Answers: a line each, or JSON Lines with the key target.", show_default=False)
+]
+
+
+@judge.command("perplexity")
+def judge_perplexity(
+    model: Annotated[Path, typer.Argument(help="A causal model's directory.")],
+    inputs: Annotated[list[str], typer.Argument(help="Files, directories or globs with documents.")],
+    context_length: Annotated[
+        int | None, typer.Option(min=2, help="Tokens of a window; by default the model's context.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 8,
+    json_: AsJson = False,
+) -> None:
+    """How likely a model finds texts: perplexity a token, bits a character and byte."""
+    from corpuskit.errors import ConfigError
+    from corpuskit.ingest import read
+    from corpuskit.models import load, load_tokenizer
+    from corpuskit.train.judging import Likelihood, likelihood
+
+    loaded, tokenizer = load(model), load_tokenizer(model)
+    if tokenizer is None:
+        raise ConfigError("there is no tokenizer beside the model", where=str(model))
+    total = Likelihood(0.0, 0, 0, 0)
+    for batch in read(inputs):
+        texts = batch.column("text").to_pylist()
+        total = sum(
+            likelihood(loaded, tokenizer, texts, context_length=context_length, batch_size=batch_size), total
+        )
+    _show(
+        {
+            "perplexity": total.perplexity,
+            "bits_per_token": total.bits_per_token,
+            "bits_per_character": total.bits_per_character,
+            "bits_per_byte": total.bits_per_byte,
+            "tokens": total.tokens,
+            "characters": total.characters,
+            "bytes": total.bytes,
+        },
+        json_,
+    )
+
+
+@judge.command("answers")
+def judge_answers(
+    predictions: Predictions,
+    references: Annotated[Path, typer.Argument(help="What they should be, in the same order and form.")],
+    unit: Annotated[
+        Literal["characters", "words"], typer.Option(help="What ROUGE, F1 and distinct-n count.")
+    ] = "characters",
+    json_: AsJson = False,
+) -> None:
+    """BLEU, ROUGE, exact match and F1 of answers, and how varied they are."""
+    from corpuskit.train.judging import bleu, distinct_ngrams, exact_match, f1, rouge
+
+    answers, wanted = _answers(predictions), _answers(references)
+    _show(
+        {
+            "exact_match": exact_match(answers, wanted),
+            "f1": f1(answers, wanted, unit),
+            "bleu": bleu(answers, wanted),
+            **rouge(answers, wanted, unit),
+            "distinct1": distinct_ngrams(answers, 1, unit),
+            "distinct2": distinct_ngrams(answers, 2, unit),
+            "pairs": len(answers),
+        },
+        json_,
+    )
+
+
+@judge.command("pclue")
+def judge_pclue(
+    predictions: Predictions,
+    targets: Annotated[Path, typer.Argument(help="pCLUE's records: JSON Lines with target and type.")],
+    mode: Annotated[
+        Literal["strict", "published"], typer.Option(help="published: as its script computes it.")
+    ] = "strict",
+    json_: AsJson = False,
+) -> None:
+    """The pCLUE score."""
+    from corpuskit.train.judging import score_pclue
+
+    found = asdict(score_pclue(_answers(predictions), _records(targets), mode))
+    counts = found.pop("counts")
+    _show({**found, **{f"{part}_tasks": count for part, count in counts.items()}}, json_)
+
+
+@judge.command("memorisation")
+def judge_memorisation(
+    texts: Annotated[Path, typer.Argument(help="Generated texts: a line each, or JSON Lines with target.")],
+    shards: Annotated[Path, typer.Argument(help="The token dataset that the model was trained on.")],
+    ngram: Annotated[int, typer.Option(min=2, max=64, help="Characters of an n-gram.")] = 13,
+    json_: AsJson = False,
+) -> None:
+    """How much of generated texts stands in the training data."""
+    from corpuskit.shards import open as open_dataset
+    from corpuskit.train.judging import memorisation
+    from corpuskit.vocab import Tokenizer
+
+    answers = _answers(texts)
+    data = open_dataset(shards)
+    found = memorisation(answers, data, Tokenizer.load(shards / "tokenizer"), ngram=ngram)
+    if json_:
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=2))
+        return
+    for text, one in zip(answers, found, strict=True):
+        share = "  —  " if one.share is None else f"{one.share:5.0%}"
+        print(f"{share}  longest {one.longest:4}  {_short(text)}")
+        if one.longest:
+            print(f"       {one.document}: {_short(one.passage)}")
+    known = [one.share for one in found if one.share is not None]
+    if known:
+        longest = max(one.longest for one in found)
+        print(f"mean share {sum(known) / len(known):.1%}, longest run {longest} characters")
+
+
+def _read(path: Path) -> str:
+    from corpuskit.errors import InputError
+
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError("not UTF-8", where=f"{path}, byte {error.start}") from error
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def _answers(path: Path) -> list[str]:
+    """A text a line, or the `target` of each JSON record."""
+    from corpuskit.errors import InputError
+
+    if path.suffix not in (".jsonl", ".json"):
+        return _read(path).splitlines()
+    answers = []
+    for number, record in enumerate(_records(path), 1):
+        target = record.get("target")
+        if isinstance(target, list):
+            target = "，".join(map(str, target))
+        if not isinstance(target, str):
+            raise InputError("the record has no text under target", where=f"{path}:{number}")
+        answers.append(target)
+    return answers
+
+
+def _records(path: Path) -> list[Mapping[str, Any]]:
+    from corpuskit.errors import InputError
+
+    records: list[Mapping[str, Any]] = []
+    for number, line in enumerate(_read(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"not JSON: {error}", where=f"{path}:{number}") from error
+        if not isinstance(record, dict):
+            raise InputError("not a JSON object", where=f"{path}:{number}")
+        records.append(record)
+    return records
+
+
+def _show(facts: Mapping[str, Any], json_: bool) -> None:
+    if json_:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if value is not None:
+            shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+            print(f"{name.replace('_', ' '):20} {shown}")
+
+
+def _short(text: str, width: int = 60) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= width else one_line[: width - 1] + "…"
