@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import corpuskit
-from corpuskit.cli import clean, dedup_more, documents, models, quality, road, segment, shards, vocab
+from corpuskit.cli import (
+    clean,
+    dedup_more,
+    documents,
+    judge,
+    models,
+    quality,
+    road,
+    search,
+    segment,
+    shards,
+    vocab,
+)
 
 app = typer.Typer(
     name="corpuskit",
@@ -43,7 +55,9 @@ app.command("dedup")(documents.dedup)
 app.command("dedup-substrings")(dedup_more.dedup_substrings)
 app.command("decontaminate")(dedup_more.decontaminate)
 app.command("train")(models.train)
+app.command("search")(search.search)
 app.command("generate")(models.generate)
+app.add_typer(judge.judge, name="judge", help="Perplexity, scores of answers, what was learned by heart.")
 app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")
 app.add_typer(segment.segment, name="segment", help="Cut text into words; train, score, find new words.")
 app.add_typer(vocab.vocab, name="vocab", help="Train, extend and inspect vocabularies.")

