@@ -1,7 +1,8 @@
-"""`corpuskit train` and `generate`."""
+"""`corpuskit prepare` and `train`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,23 @@ from corpuskit.cli.road import Set
 
 
 def train(
-    shards: Annotated[Path, typer.Argument(help="A token dataset.")],
+    shards: Annotated[
+        list[str], typer.Argument(help="A token dataset; several, of a mixture, as NAME=DATASET.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory for the model.")],
+    model: Annotated[
+        str | None, typer.Option(help="A size with fresh weights, or a model's directory to go on from.")
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="causal, sft, span_corruption, prefix, pairs or masked.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="The tokenizer of the shards; by default the one beside them.")
+    ] = None,
+    embedding_init: Annotated[
+        str | None,
+        typer.Option(help="How rows begin for tokens that the model has none for: constituents, mean, …"),
+    ] = None,
     set_: Set = None,
 ) -> None:
     """Train a model on token shards, or resume it; fields as in a recipe's train section."""
@@ -24,47 +40,91 @@ def train(
     from corpuskit.train import fit
     from corpuskit.vocab import Tokenizer
 
-    config = parse_train_config(set_ or [])
-    directory = shards / "tokenizer"
+    options = {"model": model, "objective": objective, "embedding_init": embedding_init}
+    overrides = [f"{name}={value}" for name, value in options.items() if value is not None]
+    config = parse_train_config([*overrides, *(set_ or [])])
+    datasets = _named(shards)
+    directory = tokenizer or Path(next(iter(datasets.values()))) / "tokenizer"
     if not directory.is_dir():
         raise ArtifactError(
-            "the dataset has no tokenizer beside it", where=str(directory), hint="copy the tokenizer there"
+            "the dataset has no tokenizer beside it",
+            where=str(directory),
+            hint="copy the tokenizer there, or give it with --tokenizer",
         )
     observer = observer_for(Console(stderr=True))
     observer.stage_started("train")
-    result = fit(shards, config, output, tokenizer=Tokenizer.load(directory), on_step=observer.training_step)
+    result = fit(
+        datasets if len(datasets) > 1 else next(iter(datasets.values())),
+        config,
+        output,
+        tokenizer=Tokenizer.load(directory),
+        on_step=observer.training_step,
+    )
     observer.phase_finished("train")
+    if os.environ.get("RANK", "0") != "0":  # torchrun's processes say it once
+        return
     print(f"model: {result.directory}")
     print(f"  {result.steps:,} steps, {result.tokens:,} tokens seen, loss {result.loss:.3f}")
+    if result.stopped_early:
+        print("  stopped early; the model is the best one measured")
     if result.held_out_loss is not None:
         print(f"  held-out loss {result.held_out_loss:.3f} nats per token")
 
 
-def generate(
-    model: Annotated[Path, typer.Argument(help="A model directory.")],
-    prompt: Annotated[list[str] | None, typer.Option(help="Text to go on from. May be repeated.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 100,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.7,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Only the k most likely tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Only the likely tokens of this total share.")
-    ] = None,
-    repetition_penalty: Annotated[float, typer.Option(min=0.0)] = 1.0,
-    seed: Annotated[int, typer.Option()] = 0,
-) -> None:
-    """Write text with a trained model."""
-    from corpuskit.generate import Generator
+def _named(shards: list[str]) -> dict[str, str]:
+    """Datasets by name; a single one needs none."""
+    from corpuskit.errors import ConfigError
 
-    generator = Generator.load(model)
-    for text in prompt or [""]:
-        print(
-            generator.generate(
-                text,
-                max_new_tokens=max_new_tokens,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                repetition_penalty=repetition_penalty,
-                seed=seed,
+    if len(shards) == 1 and "=" not in shards[0]:
+        return {"data": shards[0]}
+    named = {}
+    for item in shards:
+        name, equals, path = item.partition("=")
+        if not equals or not name or name in named:
+            raise ConfigError(
+                f"{item!r} is not NAME=DATASET, or the name is there twice",
+                where="SHARDS",
+                hint="for example: corpus=out/shards tasks=out/pclue",
             )
-        )
+        named[name] = path
+    return named
+
+
+def prepare(
+    inputs: Annotated[list[Path], typer.Argument(help="Files of prompts, dialogues or texts.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for the token dataset.")],
+    tokenizer: Annotated[Path, typer.Option(help="A saved tokenizer.")],
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="pclue, pairs, sharegpt, messages, chatyuan, text, csv or data_text."),
+    ],
+    turns: Annotated[
+        str, typer.Option(help="Of a conversation: whole (one document) or each (one an answer).")
+    ] = "whole",
+    input_key: Annotated[str, typer.Option(help="For pairs: the key of the input.")] = "input",
+    target_key: Annotated[str, typer.Option(help="For pairs: the key of the target.")] = "target",
+    limit: Annotated[int | None, typer.Option(min=1, help="Read at most this many records.")] = None,
+) -> None:
+    """Make token shards with a loss mask from prompts, dialogues or texts."""
+    import shutil
+    from typing import Any, cast
+
+    from corpuskit.train import Dialogue
+    from corpuskit.train import prepare as write
+    from corpuskit.vocab import Tokenizer
+
+    made = write(
+        inputs,
+        output,
+        Tokenizer.load(tokenizer),
+        cast(Any, format_),
+        dialogue=Dialogue(turns=cast(Any, turns)),
+        input_key=input_key,
+        target_key=target_key,
+        limit=limit,
+    )
+    shutil.copytree(tokenizer, output / "tokenizer", dirs_exist_ok=True)
+    print(f"{output}: {made.documents:,} documents of {made.records:,} records")
+    print(f"  {made.tokens:,} tokens, {made.learned_tokens:,} of them in the loss")
+    for reason, count in sorted(made.unusable.items()):
+        print(f"  {count:,} records left out: {reason}")

@@ -1,6 +1,7 @@
-"""Creating, saving and loading causal language models, in the directory layout of Hugging Face.
+"""Creating, saving and loading language models, in the directory layout of Hugging Face.
 
-What `save` writes is what `AutoModelForCausalLM` and `AutoTokenizer` load unchanged: config.json,
+What `save` writes is what `AutoModelForCausalLM` (or ``…Seq2SeqLM``, ``…MaskedLM``) and
+`AutoTokenizer` load unchanged: config.json,
 generation_config.json, model.safetensors and the tokenizer's files. Two entries carry our padding
 of the vocabulary across: ``unpadded_vocab_size`` in config.json, and ``suppress_tokens`` in
 generation_config.json, by which transformers' own `generate` never emits a padding row either.
@@ -18,32 +19,48 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     GenerationConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 from transformers.utils import logging
 
 from corpuskit.errors import ArtifactError, ConfigError, InputError
-from corpuskit.models.configurations import ModelConfig, padded_vocabulary
+from corpuskit.models.architectures import build
+from corpuskit.models.configurations import Family, ModelConfig, padded_vocabulary
 from corpuskit.models.seeds import derive
 from corpuskit.models.staging import staged_directory
 from corpuskit.models.tokenizers import TextTokenizer, load_tokenizer
 
-__all__ = ["create", "load", "load_tokenizer", "save", "vocabulary_size"]
+__all__ = ["create", "family_of", "load", "load_tokenizer", "save", "vocabulary_size"]
+
+_AUTO_CLASSES: dict[Family, Any] = {
+    "causal": AutoModelForCausalLM,
+    "seq2seq": AutoModelForSeq2SeqLM,
+    "masked": AutoModelForMaskedLM,
+}
+
+# Heads that published encoders carry and no language model uses: BERT's next-sentence prediction.
+_OTHER_HEADS = ("pooler.", "seq_relationship.")
 
 
 def create(
-    config: ModelConfig, vocab_size: int, seed: int, end_of_text_id: int | None = None
+    config: ModelConfig,
+    vocab_size: int,
+    seed: int,
+    end_of_text_id: int | None = None,
+    pad_id: int | None = None,
 ) -> PreTrainedModel:
-    """A GPT-2 with fresh weights.
+    """A model with fresh weights.
 
     Parameters
     ----------
     config : ModelConfig
     vocab_size : int
-        Tokens of the tokenizer; the embedding gets `padded_vocabulary` rows, tied to the output.
+        Tokens of the tokenizer, and ids above them that the training needs; the embedding gets
+        `padded_vocabulary` rows. The output is tied to it, but for T5 as T5.1.1.
     seed : int
         The run's seed. The weights depend on it, the configuration and the torch version only;
         torch's global generator is left as it was.
@@ -51,41 +68,53 @@ def create(
         The token that ends a document; written to the configuration as bos and eos, and as pad
         for generation only: with a pad token in the model's configuration transformers warns that
         packed training batches, which end documents with it, might be padded.
+    pad_id : int, optional
+        What fills up the batches of T5 and BERT, and what T5's decoder starts from. Default: the
+        end-of-text token, or 0.
 
     Raises
     ------
     ConfigError
-        If the vocabulary is empty or `end_of_text_id` lies outside it.
+        If the vocabulary is empty or an id lies outside it.
     """
     if vocab_size < 1:
         raise ConfigError(f"a model needs at least one token, not {vocab_size}", where="vocab_size")
-    if end_of_text_id is not None and not 0 <= end_of_text_id < vocab_size:
-        raise ConfigError(
-            f"token {end_of_text_id} is not one of the {vocab_size} tokens", where="end_of_text_id"
-        )
+    for name, token in (("end_of_text_id", end_of_text_id), ("pad_id", pad_id)):
+        if token is not None and not 0 <= token < vocab_size:
+            raise ConfigError(f"token {token} is not one of the {vocab_size} tokens", where=name)
     rows = padded_vocabulary(vocab_size)
-    special = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
-    settings: dict[str, Any] = {
-        "vocab_size": rows,
-        "unpadded_vocab_size": vocab_size,
-        "n_positions": config.context_length,
-        "n_embd": config.width,
-        "n_layer": config.layers,
-        "n_head": config.heads,
-        "initializer_range": config.initializer_range,
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        **special,
-    }
+    padding = pad_id if pad_id is not None else end_of_text_id or 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "initial weights"))
-        model = GPT2LMHeadModel(GPT2Config(**settings))
-    padding = list(range(vocab_size, rows))
-    model.generation_config = GenerationConfig(
-        suppress_tokens=padding or None, pad_token_id=end_of_text_id, **special
-    )
+        model = build(config, rows, end_of_text_id, padding)
+    model.config.unpadded_vocab_size = vocab_size
+    if config.family != "masked":
+        special = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
+        decoder = {"decoder_start_token_id": padding} if config.family == "seq2seq" else {}
+        model.generation_config = GenerationConfig(
+            suppress_tokens=list(range(vocab_size, rows)) or None,
+            pad_token_id=end_of_text_id if config.family == "causal" else padding,
+            **special,
+            **decoder,
+        )
     return model
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """What a model is trained for: ``causal``, ``seq2seq`` or ``masked``."""
+    return _family(model.config)
+
+
+def _family(config: Any) -> Family:
+    if getattr(config, "is_encoder_decoder", False):
+        return "seq2seq"
+    names = getattr(config, "architectures", None) or []
+    if any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in names):
+        return "masked"
+    if any(name.endswith(("LMHeadModel", "ForCausalLM")) for name in names):
+        return "causal"
+    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return "masked" if encoder and not getattr(config, "is_decoder", False) else "causal"
 
 
 def vocabulary_size(model: PreTrainedModel) -> int:
@@ -115,13 +144,14 @@ def save(
 
 
 def load(directory: str | os.PathLike) -> PreTrainedModel:
-    """Load a causal language model in float32 from a local Hugging Face directory.
+    """Load a language model in float32 from a local Hugging Face directory.
 
     Parameters
     ----------
     directory : path-like
-        What `save` wrote, or any other model that `AutoModelForCausalLM` knows. Nothing is
-        downloaded, and no code from the directory is run.
+        What `save` wrote, or any other model that `AutoModelForCausalLM`, `AutoModelForSeq2SeqLM` or
+        `AutoModelForMaskedLM` knows; its configuration says which. Nothing is downloaded, and no
+        code from the directory is run.
 
     Raises
     ------
@@ -141,7 +171,7 @@ def load(directory: str | os.PathLike) -> PreTrainedModel:
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(path, local_files_only=True)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = _AUTO_CLASSES[_family(config)].from_pretrained(
                 path, config=config, local_files_only=True, output_loading_info=True, dtype=torch.float32
             )
     # transformers and safetensors raise whatever their parsers raise on damaged files
@@ -153,14 +183,20 @@ def load(directory: str | os.PathLike) -> PreTrainedModel:
         ) from error
     model, report = loaded
     for problem in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        if report[problem]:
-            names = sorted(str(key) for key in report[problem])
+        names = sorted(str(key) for key in report[problem])
+        if problem == "unexpected_keys":
+            names = [name for name in names if not any(head in name for head in _OTHER_HEADS)]
+        if names:
             kind = problem.removesuffix("_keys")
             raise ArtifactError(
                 f"{len(names)} {kind} weights: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}",
                 where=str(path),
                 hint="config.json and the weights do not belong together",
             )
+    output = model.get_output_embeddings()
+    if output is not None:
+        # transformers 5 calls every T5 tied, also one whose weights are not; resizing would tie it.
+        model.config.tie_word_embeddings = output.weight is model.get_input_embeddings().weight
     return cast(PreTrainedModel, model)
 
 

@@ -1,9 +1,10 @@
 """Checkpoints from which training goes on as if it had never stopped.
 
 A checkpoint is a directory ``step-00000100`` that appears by one rename: the model (itself a
-loadable Hugging Face directory), ``training.pt`` with the optimiser and the random state, and
-``state.json`` with the step, the loader's position, what the run must agree with, and a checksum
-of every other file. A checkpoint that fails its checksums is passed over for the one before.
+loadable Hugging Face directory), ``training.pt`` with the optimiser, and ``state.json`` with the
+step, the loader's position, what the run must agree with, and a checksum of every other file.
+There is no random state: every update seeds its own from the run's seed and its number. A
+checkpoint that fails its checksums is passed over for the one before.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from corpuskit.files import checksum, write_json
 from corpuskit.models.loading import load, save
 from corpuskit.models.staging import staged_directory
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _STATE, _TENSORS = "state.json", "training.pt"
 
 
@@ -52,20 +53,34 @@ class State:
     tokenizer: str
 
 
-def write(directory: Path, state: State, model: PreTrainedModel, optimizer: Optimizer, keep: int) -> Path:
-    """Publish a checkpoint below `directory`, then delete all but the newest `keep`."""
-    path = directory / f"step-{state.step:08d}"
+def write(
+    directory: Path,
+    state: State,
+    model: PreTrainedModel,
+    optimizer: Optimizer,
+    keep: int,
+    best_step: int | None = None,
+) -> Path:
+    """Publish a checkpoint below `directory`.
+
+    Then all others are deleted but the newest `keep` and that of `best_step`.
+    """
+    path = path_of(directory, state.step)
     shutil.rmtree(path, ignore_errors=True)  # a damaged one of the same step, passed over on resume
     with staged_directory(path, last=_STATE) as stage:
         save(model, stage)
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        random = {"cpu": torch.get_rng_state(), "cuda": cuda}
-        torch.save({"optimizer": optimizer.state_dict(), "random": random}, stage / _TENSORS)
+        torch.save({"optimizer": optimizer.state_dict()}, stage / _TENSORS)
         sums = {file.name: checksum(file) for file in sorted(stage.iterdir())}
         write_json(stage / _STATE, {"format": FORMAT_VERSION, "files": sums, **state.__dict__})
     for old in _paths(directory)[:-keep]:
-        shutil.rmtree(old)
+        if best_step is None or old != path_of(directory, best_step):
+            shutil.rmtree(old)
     return path
+
+
+def path_of(directory: Path, step: int) -> Path:
+    """Where the checkpoint after `step` updates lies, if there is one."""
+    return directory / f"step-{step:08d}"
 
 
 def latest(directory: Path) -> tuple[Path, State] | None:
@@ -117,14 +132,10 @@ def check(found: State, wanted: State, where: Path) -> None:
 
 
 def restore(path: Path, model: PreTrainedModel, optimizer: Optimizer) -> None:
-    """Load weights, optimiser and random state from a checkpoint that `latest` returned."""
-    device = model.device
+    """Load weights and optimiser from a checkpoint that `latest` returned."""
     model.load_state_dict(load(path).state_dict())
     tensors = torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(tensors["optimizer"])
-    torch.set_rng_state(tensors["random"]["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state_all(tensors["random"]["cuda"])
 
 
 def _paths(directory: Path) -> list[Path]:

@@ -1,65 +1,74 @@
 """The training loop: shards in, a model in Hugging Face layout out, resumable at any checkpoint.
 
 One update is: batches from the loader, loss and gradient, clipping, AdamW. Everything else here
-decides when to measure, sample and save. On the CPU the losses of a run that was killed and
+decides when to measure, sample, save and stop. On the CPU the losses of a run that was killed and
 resumed equal those of an uninterrupted one bit for bit, because all that an update depends on is
-in the checkpoint: weights, optimiser, random state, loader position, thread count.
+in the checkpoint or follows from its number: weights, optimiser, loader position, thread count;
+learning rate, dropout and every objective's random choices.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from corpuskit import shards
-from corpuskit.errors import ConfigError, ResourceError, TaskError
+from corpuskit.errors import ConfigError, MismatchError, ResourceError, TaskError
 from corpuskit.generate.sampler import Generator
 from corpuskit.jobs import usable_cores
-from corpuskit.models.loading import create, save
+from corpuskit.models.loading import load, save
+from corpuskit.models.packed import masked_again
 from corpuskit.models.seeds import derive
 from corpuskit.models.tokenizers import TextTokenizer
+from corpuskit.shards.samples import digest
 from corpuskit.train import checkpoint
+from corpuskit.train.batches import ObjectiveLoader, held_out_batches
 from corpuskit.train.config import TrainConfig
-from corpuskit.train.data import (
-    held_out_batches,
-    require_tokenizer,
-    split,
-    training_batches,
-)
+from corpuskit.train.data import make_samples, require_tokenizer, special_tokens
+from corpuskit.train.losses import TokenLoss
 from corpuskit.train.metrics import MetricsLog, Step, TrainResult
-from corpuskit.train.objectives import next_token_loss
+from corpuskit.train.optimizer import Optimizer
+from corpuskit.train.ranks import Ranks, joined_ranks
+from corpuskit.train.setup import first_model
+from corpuskit.train.stopping import StopSignal, out_of_memory
+from corpuskit.train.throughput import Meter
+
+_LOADER_THREADS = 2  # that make batches while the GPU computes; on the CPU they would take its cores
+
+Data = shards.TokenDataset | str | os.PathLike
 
 
 def fit(
-    data: shards.TokenDataset | str | os.PathLike,
+    data: Data | Mapping[str, Data],
     config: TrainConfig,
     output_dir: str | os.PathLike,
     tokenizer: TextTokenizer | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainResult:
-    """Train a GPT-2 on a token dataset.
+    """Train a language model on a token dataset, or on a mixture of several.
 
-    If `output_dir` holds checkpoints of the same run, training goes on from the newest whole one.
+    If `output_dir` holds checkpoints of the same run, training goes on from the newest whole one. Under
+    ``torchrun`` every process calls it; the batch is shared out, and the first process writes.
 
     Parameters
     ----------
-    data : TokenDataset or path-like
-        Token shards.
+    data : TokenDataset or path-like, or a mapping of names to them
+        Token shards. Of several, `TrainConfig.objectives` and ``weights`` say by name how each is learned
+        and how often.
     config : TrainConfig
     output_dir : path-like
         Receives config.json, model.safetensors and the tokenizer's files when training ends, and
         from the beginning metrics.jsonl and checkpoints/.
     tokenizer : corpuskit.vocab.Tokenizer, optional
-        Saved with the model, so that it can be prompted with text; samples need it.
+        Saved with the model, so that it can be prompted with text; samples need it, and so do its
+        mask and sentinel tokens where it has any.
     on_step : callable, optional
-        Receives a `Step` after every update, for a progress display.
+        Receives a `Step` after every update, for a progress display; in the first process only.
 
     Returns
     -------
@@ -68,32 +77,44 @@ def fit(
     Raises
     ------
     ConfigError
-        If the device does not exist, or samples are wanted without a tokenizer.
+        If the device does not exist, samples are wanted without a tokenizer, nothing is left to hold
+        out, or objective, model and data do not fit.
     MismatchError
         If `tokenizer` did not make the shards, or `output_dir` holds another run: other shards,
         tokenizer or configuration.
     ArtifactError
-        If every checkpoint in `output_dir` is damaged.
+        If the model's directory is damaged or too small for the vocabulary, or every checkpoint in
+        `output_dir` is damaged.
     TaskError
         If the loss is no longer finite; checkpoints written before stay.
     ResourceError
         If the memory of the device, or the disk, is full.
+    SystemExit
+        With status 143 after SIGTERM, when a checkpoint has been written.
     """
-    if not isinstance(data, shards.TokenDataset):
-        data = shards.open(data)
-    require_tokenizer(data, tokenizer)
-    if config.sample_every and tokenizer is None:
-        raise ConfigError("samples need a tokenizer", where="train.sample_every", hint="give tokenizer=")
+    several = data if isinstance(data, Mapping) else {"data": data}
+    opened = {
+        name: one if isinstance(one, shards.TokenDataset) else shards.open(one)
+        for name, one in several.items()
+    }
+    _require_together(opened, config, tokenizer)
     threads = torch.get_num_threads()
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            return _Run(data, config, Path(output_dir), tokenizer).run(on_step or (lambda _: None))
-    except torch.OutOfMemoryError as error:
+        with (
+            torch.random.fork_rng(devices=range(torch.cuda.device_count())),
+            joined_ranks() as ranks,
+            StopSignal() as stop,
+        ):
+            run = _Run(opened, config, Path(output_dir), tokenizer, ranks, stop)
+            return run.run(on_step or (lambda _: None))
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
         raise ResourceError(
-            "the device has too little memory for one batch",
+            "there is too little memory for one batch",
             where=str(output_dir),
             hint="lower train.batch_size and raise train.gradient_accumulation by the same factor, "
-            "or lower train.sequence_length",
+            "lower train.sequence_length, or set train.gradient_checkpointing",
         ) from error
     finally:
         torch.set_num_threads(threads)
@@ -103,124 +124,200 @@ class _Run:
     """The state of one call of `fit`; it alone owns the model, the optimiser and the loader."""
 
     def __init__(
-        self, data: shards.TokenDataset, config: TrainConfig, directory: Path, tokenizer: TextTokenizer | None
+        self,
+        data: Mapping[str, shards.TokenDataset],
+        config: TrainConfig,
+        directory: Path,
+        tokenizer: TextTokenizer | None,
+        ranks: Ranks,
+        stop: StopSignal,
     ) -> None:
         self.data, self.config, self.directory, self.tokenizer = data, config, directory, tokenizer
+        self.ranks, self.stop = ranks, stop
         self.checkpoints = directory / "checkpoints"
         found = checkpoint.latest(self.checkpoints)
         self.threads = config.threads or (found[1].threads if found else usable_cores())
         torch.set_num_threads(self.threads)
 
-        self.device = _device(config.device)
-        record = data.manifest.tokenizer
-        self.model = create(config.shape, record.vocab_size, config.seed, record.end_of_text_id)
+        self.device = _device(config.device, ranks.local)
+        record = next(iter(data.values())).manifest.tokenizer
+        special = special_tokens(
+            tokenizer,
+            record.vocab_size,
+            record.end_of_text_id,
+            [config.objective_of(name) for name in data],
+            config.sequence_length,
+        )
+        self.samples = make_samples(data, config)
+        if config.eval_every and config.held_out and not any(map(len, self.samples.held_out)):
+            raise ConfigError(
+                "nothing is left to hold out: there is only one sample",
+                where="train.held_out",
+                hint="write more documents, lower sequence_length, or set held_out to 0",
+            )
+        self.model, old_rows, self.special = first_model(config, special, tokenizer, record.fingerprint)
         self.model.to(self.device)  # type: ignore[arg-type]
-        self.decoder: Any = self.model.base_model
-        if config.compile:
-            self.decoder = torch.compile(self.decoder)
-        self.optimizer = _optimizer(self.model, config)
-        self.training, self.held_out = split(data, config)
-        self.loader = training_batches(self.training, config)
-        torch.manual_seed(derive(config.seed, "dropout"))
+        if config.gradient_checkpointing:
+            enable: Any = getattr(self.model, "activation_checkpointing_enable", None)
+            if enable is None:  # its name in older transformers
+                enable = self.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        self.loss = TokenLoss(self.model, config.compile)
+        self.optimizer = Optimizer(self.model, config, old_rows)
+        self.loader = ObjectiveLoader(
+            self.samples.training,
+            ranks.share(config.batch_size),
+            self.special,
+            "training",
+            config.compile,
+            workers=_LOADER_THREADS if self.device.type == "cuda" else 0,
+            seed=config.seed,
+            rank=ranks.rank,
+            world_size=ranks.size,
+        )
+        self.meter = Meter(self.model, self.device, ranks.size)
 
         self.step = 0
         self.resumed_from: int | None = None
         if found is not None:
             path, state = found
             checkpoint.check(state, self.state(), path)
-            checkpoint.restore(path, self.model, self.optimizer)
+            checkpoint.restore(path, self.model, self.optimizer.torch)
             self.loader.load_state_dict(state.loader)
             self.step = self.resumed_from = state.step
+        ranks.wait()  # before the first process deletes what another still reads
 
     def run(self, on_step: Callable[[Step], None]) -> TrainResult:
         config = self.config
-        with MetricsLog(self.directory, self.step) as metrics:
-            while self.step < config.steps:
+        log = MetricsLog(self.directory, self.step, self.ranks.leads, config.tensorboard)
+        with log as metrics, self.loader:
+            while self.step < config.steps and not metrics.stalled(config.patience):
                 step = self.update()
                 metrics.append(step)
-                if self.step == config.steps or _due(self.step, config.checkpoint_every):
-                    checkpoint.write(
-                        self.checkpoints, self.state(), self.model, self.optimizer, config.keep_checkpoints
-                    )
-                on_step(step)
-        save(self.model, self.directory, self.tokenizer)
+                best = metrics.best if config.stops_early else None
+                improved = best is not None and best[0] == self.step
+                stopping = self.ranks.total(self.stop.received, self.device) > 0
+                due = self.step == config.steps or _due(self.step, config.checkpoint_every)
+                if due or improved or stopping:
+                    self.write_checkpoint(best and best[0])
+                if self.ranks.leads:
+                    on_step(step)
+                if stopping:
+                    raise SystemExit(StopSignal.status)
+            stopped_early = self.step < config.steps
+            if self.ranks.leads:
+                self.save(metrics.best if config.stops_early else None)
+            self.ranks.wait()
         last = metrics.last
         return TrainResult(
             directory=self.directory,
             steps=self.step,
-            tokens=self.step * config.tokens_per_update,
+            tokens=config.tokens_until(self.step),
             loss=last.loss if last else float("nan"),
-            held_out_loss=metrics.held_out_loss,
+            held_out_loss=metrics.best[1] if config.stops_early and metrics.best else metrics.held_out_loss,
             resumed_from=self.resumed_from,
+            stopped_early=stopped_early,
         )
 
     def update(self) -> Step:
         """One optimiser update, and what is due after it."""
-        config, started = self.config, time.perf_counter()
-        rate = config.learning_rate_at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        config, device = self.config, self.device
+        self.meter.start()
+        batches = [self.meter.wait_for(self.loader) for _ in range(config.gradient_accumulation)]
+        rate = self.optimizer.begin(self.step)
+        torch.manual_seed(derive(config.seed, f"dropout {self.step} {self.ranks.rank}"))
         self.model.train()
-        loss = 0.0
-        for _ in range(config.gradient_accumulation):
-            share = self.loss_of(next(self.loader)["input_ids"]) / config.gradient_accumulation
+        targets = int(self.ranks.total(sum(len(batch["targets"]) for batch in batches), device))
+        losses = []
+        for batch in batches:
+            share = self.loss_of(batch) / max(1, targets)
             share.backward()
-            loss += share.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip or torch.inf).item()
-        self.require_finite(loss, norm)
+            losses.append(share.detach())
+        self.ranks.sum_gradients(self.optimizer.parameters)
+        loss = self.ranks.total(float(sum(share.item() for share in losses)), device)
+        norm = self.optimizer.clip(self.step)
+        self.require_finite(loss, norm, losses)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        elapsed = time.perf_counter() - started
-        last = self.step == config.steps
+        tokens = config.tokens_until(self.step)
+        speed = self.meter.stop(tokens - config.tokens_until(self.step - 1), batches[0]["input_ids"].shape[1])
+        due = self.step == config.steps or _due(self.step, config.eval_every)
         return Step(
             step=self.step,
             steps=config.steps,
             loss=loss,
             learning_rate=rate,
             gradient_norm=norm,
-            tokens=self.step * config.tokens_per_update,
-            tokens_per_s=config.tokens_per_update / elapsed,
-            held_out_loss=self.evaluate() if last or _due(self.step, config.eval_every) else None,
+            tokens=tokens,
+            targets=targets,
+            **speed,
+            held_out_loss=self.evaluate() if due else None,
             sample=self.sample() if _due(self.step, config.sample_every) else None,
         )
 
-    def loss_of(self, ids: torch.Tensor) -> torch.Tensor:
+    def loss_of(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Summed nats of a batch."""
+        moved = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
         with _precision(self.device, self.config.dtype):
-            return next_token_loss(self.decoder, self.model, ids.to(self.device, non_blocking=True))
+            return self.loss(moved)
 
     @torch.no_grad()
     def evaluate(self) -> float | None:
-        """Mean nats per token over the held-out sequences; None if there are none."""
-        if not len(self.held_out) or not self.config.eval_every:
+        """Mean nats per wanted token over the held-out samples; None if there are none."""
+        config = self.config
+        if not config.eval_every or not any(map(len, self.samples.held_out)):
             return None
         self.model.eval()
+        size = min(config.batch_size, config.eval_sequences)
         total, count = 0.0, 0
-        for batch in held_out_batches(self.held_out, self.config):
-            ids = batch["input_ids"]
-            total += self.loss_of(ids).item() * len(ids)
-            count += len(ids)
+        for batch in held_out_batches(
+            self.samples.held_out, size, config.eval_sequences, self.special, config.seed, config.compile
+        ):
+            total += self.loss_of(batch).item()
+            count += len(batch["targets"])
+        if not count:
+            raise ConfigError(
+                "no token of the held-out samples is in the loss",
+                where="train.held_out",
+                hint="raise held_out or eval_sequences, or set eval_every to 0",
+            )
         return total / count
 
     def sample(self) -> str:
-        generator = Generator(self.model, self.tokenizer)
-        return str(
-            generator.generate(
-                self.config.sample_prompt, max_new_tokens=self.config.sample_tokens, seed=self.config.seed
-            )
-        )
+        prompt, length, seed = self.config.sample_prompt, self.config.sample_tokens, self.config.seed
+        with masked_again(self.model):
+            generator = Generator(self.model, self.tokenizer)
+            return str(generator.generate(prompt, max_new_tokens=length, seed=seed))
 
-    def require_finite(self, loss: float, norm: float) -> None:
+    def require_finite(self, loss: float, norm: float, shares: list[torch.Tensor]) -> None:
         """Stop before a bad gradient reaches the weights."""
         if torch.isfinite(torch.tensor([loss, norm])).all():
             return
+        bad = [place for place, share in enumerate(shares) if not torch.isfinite(share)]
+        size = self.config.batch_size
+        first = self.loader.samples_consumed - size * (len(shares) - (bad[0] if bad else 0))
         good = checkpoint.latest(self.checkpoints)
         raise TaskError(
-            f"the loss is {loss} and the gradient norm {norm} at step {self.step + 1}",
+            f"the loss is {loss} and the gradient norm {norm} at step {self.step + 1}"
+            + (f", in batch {bad[0] + 1} of {len(shares)}" if bad else "")
+            + f" (samples {first} to {first + size - 1} of the run)",
             where=str(self.directory),
             hint=f"the last good checkpoint is {good[0] if good else 'none'}; train again in another "
             "directory with a lower learning_rate, a longer warm-up or a smaller grad_clip",
         )
+
+    def write_checkpoint(self, best_step: int | None) -> None:
+        if self.ranks.leads:
+            keep, torch_optimizer = self.config.keep_checkpoints, self.optimizer.torch
+            checkpoint.write(self.checkpoints, self.state(), self.model, torch_optimizer, keep, best_step)
+        self.ranks.wait()
+
+    def save(self, best: tuple[int, float] | None) -> None:
+        """Publish the model: the last, or if measured the best one that has a checkpoint."""
+        model = self.model
+        if best is not None and best[0] != self.step:
+            model = load(checkpoint.path_of(self.checkpoints, best[0]))
+        save(model, self.directory, self.tokenizer)
 
     def state(self) -> checkpoint.State:
         return checkpoint.State(
@@ -228,19 +325,42 @@ class _Run:
             loader=self.loader.state_dict(),
             threads=self.threads,
             config=self.config.identity(),
-            dataset=self.data.fingerprint,
-            tokenizer=self.data.manifest.tokenizer.fingerprint,
+            dataset=_fingerprint(self.data),
+            tokenizer=next(iter(self.data.values())).manifest.tokenizer.fingerprint,
         )
 
 
-def _optimizer(model: PreTrainedModel, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only, as GPT-2's successors train."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+def _require_together(
+    data: Mapping[str, shards.TokenDataset], config: TrainConfig, tokenizer: TextTokenizer | None
+) -> None:
+    if not data:
+        raise ConfigError("there is no dataset", where="data")
+    for dataset in data.values():
+        require_tokenizer(dataset, tokenizer)
+    if len({dataset.manifest.tokenizer.fingerprint for dataset in data.values()}) > 1:
+        raise MismatchError(
+            "the datasets were written with different tokenizers",
+            where=", ".join(data),
+            hint="write one anew",
+        )
+    for field in ("objectives", "weights"):
+        unknown = set(getattr(config, field) or ()) - set(data)
+        if unknown:
+            raise ConfigError(
+                f"there is no dataset called {', '.join(sorted(unknown))}",
+                where=f"train.{field}",
+                hint=f"the datasets are {', '.join(data)}",
+            )
+    if config.sample_every and tokenizer is None:
+        raise ConfigError("samples need a tokenizer", where="train.sample_every", hint="give tokenizer=")
+    if config.sample_every and config.objective_of(None).family != "causal":
+        raise ConfigError("only causal models write samples while they train", where="train.sample_every")
+
+
+def _fingerprint(data: Mapping[str, shards.TokenDataset]) -> str:
+    if len(data) == 1:
+        return next(iter(data.values())).fingerprint
+    return digest(sorted((name, dataset.fingerprint) for name, dataset in data.items()))
 
 
 def _precision(device: torch.device, dtype: str) -> Any:
@@ -249,9 +369,9 @@ def _precision(device: torch.device, dtype: str) -> Any:
     return nullcontext()
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str, local_rank: int) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

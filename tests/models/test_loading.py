@@ -1,18 +1,27 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertForPreTraining,
+)
 
 from corpuskit import models
 from corpuskit.errors import ArtifactError, ConfigError, InputError, ResourceError
 from corpuskit.models.configurations import ModelConfig, padded_vocabulary
-from corpuskit.models.loading import create, load, save, vocabulary_size
+from corpuskit.models.loading import create, family_of, load, save, vocabulary_size
 from corpuskit.models.staging import staged_directory
+from corpuskit.vocab.embeddings import resize
 
 TINY = ModelConfig(layers=2, width=16, heads=2, context_length=16)
 
@@ -27,13 +36,85 @@ def test_presets_have_the_published_parameter_counts():
         assert round(count / 1e6, 1) == millions
 
 
+def test_other_architectures_have_the_published_parameter_counts():
+    # google/t5-v1_1-*, bert-base-uncased, bert-base-chinese, roberta-base, distilbert-base-uncased, with
+    # their language-model heads; 770M is what PromptCLUE and ChatYuan call the large one.
+    for name, vocabulary, count in [
+        ("t5-small", 32_128, 76_961_152), ("t5-base", 32_128, 247_577_856), ("t5-large", 32_128, 783_150_080),
+        ("bert-base", 30_522, 109_514_298), ("bert-base", 21_128, 102_290_312),
+        ("roberta-base", 50_265, 124_697_433), ("distilbert-base", 30_522, 66_985_530),
+    ]:  # fmt: skip
+        with torch.device("meta"):
+            model = create(ModelConfig.preset(name), vocabulary, seed=0, pad_id=1)
+        width = model.get_input_embeddings().weight.shape[1]
+        biased = getattr(model.get_output_embeddings(), "bias", None) is not None
+        tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+        padding = (padded_vocabulary(vocabulary) - vocabulary) * (width * (1 if tied else 2) + biased)
+        assert sum(p.numel() for p in model.parameters()) - padding == count, name
+
+
+@pytest.mark.parametrize("architecture", ["t5", "bert", "roberta", "distilbert"])
+def test_other_architectures_load_as_what_they_are(tmp_path, architecture):
+    model = create(replace(TINY, architecture=architecture), 65, seed=0, end_of_text_id=64, pad_id=0).eval()
+    save(model, tmp_path / "model")
+    ours = load(tmp_path / "model").eval()
+    auto = AutoModelForSeq2SeqLM if architecture == "t5" else AutoModelForMaskedLM
+    theirs = auto.from_pretrained(tmp_path / "model", local_files_only=True).eval()
+    ids = torch.arange(10)[None]
+    fields = {"input_ids": ids, "labels": ids} if architecture == "t5" else {"input_ids": ids}
+    with torch.no_grad():
+        expected = model(**fields).logits
+        assert torch.equal(ours(**fields).logits, expected)
+        assert torch.equal(theirs(**fields).logits, expected)
+    assert family_of(ours) == family_of(model) == ("seq2seq" if architecture == "t5" else "masked")
+
+
+def test_an_output_layer_of_its_own_stays_one_when_a_t5_is_loaded_resized_and_saved(tmp_path):
+    save(create(replace(TINY, architecture="t5"), 65, seed=0), tmp_path / "model")
+    model = load(tmp_path / "model")
+    old = model.lm_head.weight[:65].clone()
+    resize(model, 65, [[1, 2]] * 100)
+    assert model.lm_head.weight is not model.shared.weight and torch.equal(model.lm_head.weight[:65], old)
+    save(model, tmp_path / "again")
+    again = load(tmp_path / "again")
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    assert not again.config.scale_decoder_outputs
+
+
+def test_heads_that_no_language_model_uses_may_be_left_over(tmp_path):
+    model = BertForPreTraining(
+        BertConfig(vocab_size=65, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )
+    model.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    assert type(loaded) is BertForMaskedLM
+    assert torch.equal(
+        loaded.bert.embeddings.word_embeddings.weight, model.bert.embeddings.word_embeddings.weight
+    )
+
+
+def test_the_shape_of_a_directory_is_read_without_loading_it(tmp_path):
+    for architecture in ("gpt2", "t5", "bert", "distilbert"):
+        shape = replace(TINY, architecture=architecture)
+        save(create(shape, 65, seed=0), tmp_path / architecture)
+        found = ModelConfig.of_directory(tmp_path / architecture)
+        assert (found.architecture, found.layers, found.width, found.heads) == (architecture, 2, 16, 2)
+        assert found.context_length == 16
+    with pytest.raises(InputError, match=r"config\.json"):
+        ModelConfig.of_directory(tmp_path)
+
+
 def test_unknown_sizes_and_impossible_shapes_are_refused():
-    with pytest.raises(ConfigError, match="nano, gpt2, medium, large, xl"):
+    with pytest.raises(ConfigError, match="nano, gpt2, medium, large, xl, t5-nano"):
         ModelConfig.preset("huge")
     with pytest.raises(ConfigError, match=r"model\.width"):
         ModelConfig(width=10, heads=3)
     with pytest.raises(ConfigError, match=r"model\.layers"):
         ModelConfig(layers=0)
+    with pytest.raises(ConfigError, match=r"model\.architecture"):
+        ModelConfig(architecture="bart")
+    with pytest.raises(ConfigError, match=r"model\.feed_forward"):
+        ModelConfig(feed_forward=0)
     with pytest.raises(ConfigError, match="end_of_text_id"):
         create(TINY, 10, seed=0, end_of_text_id=10)
 

@@ -13,8 +13,10 @@ from corpuskit import shards
 from corpuskit.errors import ArtifactError, ConfigError, MismatchError, TaskError
 from corpuskit.generate import Generator
 from corpuskit.models import ModelConfig
-from corpuskit.train import TrainConfig, fit, loop, read_metrics
+from corpuskit.train import TrainConfig, fit, read_metrics
 from corpuskit.train.data import split
+from corpuskit.train.losses import TokenLoss
+from corpuskit.train.objectives import CausalLM
 from corpuskit.vocab.bytelevel import ByteLevelBPE
 from corpuskit.vocab.tokenizer import Tokenizer
 
@@ -109,8 +111,8 @@ def test_a_stride_shows_more_sequences_and_none_that_touches_the_held_out_tokens
     dataset = shards.open(data)
     plain = dataclasses.replace(CONFIG, stride=None)
     strided = dataclasses.replace(CONFIG, stride=3)
-    learned, held_out = split(dataset, plain)
-    more, same = split(dataset, strided)
+    learned, held_out = split(dataset, plain, CausalLM(), CONFIG.sequence_length)
+    more, same = split(dataset, strided, CausalLM(), CONFIG.sequence_length)
     assert len(more) == (len(learned) - 1) * CONFIG.sequence_length // 3 + 1
     assert len(same) == len(held_out)
     row = np.empty((1, CONFIG.sequence_length), np.int64)
@@ -221,15 +223,15 @@ def test_metrics_are_cut_back_to_the_checkpoint_even_if_the_last_line_is_torn(da
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(data, tmp_path, monkeypatch):
-    exact, calls = loop.next_token_loss, []
+    exact, calls = TokenLoss.__call__, []
 
     def breaking(*arguments):
         calls.append(1)
-        return exact(*arguments) * (math.nan if len(calls) == 13 else 1)
+        return exact(*arguments) * (math.nan if len(calls) == 14 else 1)
 
-    monkeypatch.setattr(loop, "next_token_loss", breaking)
+    monkeypatch.setattr(TokenLoss, "__call__", breaking)
     config = dataclasses.replace(CONFIG, eval_every=0)
-    with pytest.raises(TaskError, match=r"nan.*step 7.*step-00000006"):
+    with pytest.raises(TaskError, match=r"nan.*step 7, in batch 2 of 2 \(samples 52 to 55 .*step-00000006"):
         fit(data, config, tmp_path, TOKENIZER)
     assert [step.step for step in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
     assert not (tmp_path / "config.json").exists()
