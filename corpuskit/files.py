@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +58,19 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         If the disk is full; the temporary file is removed.
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.{os.getpid()}{_TEMPORARY_SUFFIX}")
+    # Processes of several machines may write the same file on a shared disk: a task that was given up for
+    # lost, and its repetition. Process numbers are not enough to tell them apart.
+    temporary = final.with_name(f".{final.name}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}")
     try:
+        final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(final)
         sync_directory(final.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # there is no directory to look in, say
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(final) from error
         raise
@@ -78,8 +81,7 @@ def disk_full(path: str | os.PathLike) -> ResourceError:
     return ResourceError(
         "no space left on the disk; nothing incomplete was published",
         where=str(path),
-        hint="free some space or choose another output directory, then run the same command "
-        "again: it resumes",
+        hint="free some space or choose another output directory, then run the same command again",
     )
 
 
@@ -100,8 +102,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as readable, deterministic JSON (sorted keys) to `path` atomically."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False)
-    write_text(path, text + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as readable, deterministic JSON (sorted keys), with a newline at its end."""
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def checksum(path: str | os.PathLike, chunk_bytes: int = 1 << 22) -> str:

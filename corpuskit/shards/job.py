@@ -6,15 +6,15 @@ bytes whatever the number of workers. After each shard the task remembers which 
 next, so a kill costs one shard at most.
 
 `publish` then hard-links the shards, in task order, into the dataset's directory (copies where
-links are not possible), and writes `dataset.json` last.
+links are not possible), and writes `dataset.json` last; `publish_appended` does so behind the shards
+of a dataset that is there.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,20 +25,30 @@ from pyarrow import ipc
 
 from corpuskit.documents import Tally
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
-from corpuskit.files import arrow_path, atomic_path
+from corpuskit.files import arrow_path
 from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
 from corpuskit.parts import read_documents
+from corpuskit.shards.directories import (
+    full_disk_hint,
+    link_or_copy,
+    lock_directory,
+    make_directory,
+    remove_stale_sidecars,
+    remove_temporaries_here,
+)
 from corpuskit.shards.encoding import appended_id, encode
 from corpuskit.shards.manifest import (
     MANIFEST_NAME,
     EndOfDocument,
     Manifest,
+    Operation,
     ShardEntry,
     TokenizerLike,
     TokenizerRecord,
     load_manifest,
     shard_name,
 )
+from corpuskit.shards.publishing import DEFAULT_SHARD_TOKENS, ShardBuffer, require_shard_tokens
 from corpuskit.shards.shardfile import (
     damaged,
     describe_shard,
@@ -48,7 +58,6 @@ from corpuskit.shards.shardfile import (
     write_shard,
 )
 from corpuskit.shards.word_starts import COLUMN, COLUMN_TYPE, WordCutter, open_segmenter, segmenter_version
-from corpuskit.shards.writer import DEFAULT_SHARD_TOKENS, ShardBuffer, require_shard_tokens
 
 
 @dataclass(frozen=True)
@@ -161,8 +170,7 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
     config: EncodeConfig = task.config
     tokenizer = _tokenizer(config.tokenizer_dir, config.tokenizer_fingerprint)
     segmenter = None if config.word_starts is None else _segmenter(config.word_starts)
-    columns = {} if segmenter is None else {COLUMN: COLUMN_TYPE}
-    schema = shard_schema(Manifest(TokenizerRecord.of(tokenizer), config.end_of_document, columns=columns))
+    schema = shard_schema(planned_layout(tokenizer, config.end_of_document, segmenter is not None))
     parts = workspace.load_checkpoint()
     position = parts[-1]["position"] if parts else [0, 0]
     buffer = ShardBuffer(config.shard_tokens)
@@ -171,7 +179,7 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
         with workspace.publish("shard", len(parts)) as publication:
             documents = buffer.take()
             publication.rows = sum(len(part) for part in documents)
-            tokens = sum(len(part.tokens) for part in documents)
+            tokens = sum(part.num_tokens for part in documents)
             write_shard(publication.path, schema, documents)
         tally = Tally(publication.rows, publication.rows)
         parts.append({
@@ -201,6 +209,8 @@ def publish(
     directory: str | os.PathLike,
     tokenizer: TokenizerLike,
     provenance: Mapping[str, Any] | None = None,
+    *,
+    operation: Operation | None = None,
 ) -> Manifest:
     """Make the shards of finished `ShardsJob` tasks a dataset.
 
@@ -218,6 +228,8 @@ def publish(
         The one that the tasks used.
     provenance : Mapping, optional
         Free JSON for `dataset.json`.
+    operation : Operation, optional
+        What is being done, for `dataset.json`.
 
     Returns
     -------
@@ -231,6 +243,100 @@ def publish(
         If the shards were made with another tokenizer.
     """
     directory = Path(directory)
+    made = _manifest_of(entries, directory, tokenizer)
+    shards = tuple(replace(shard, name=shard_name(index)) for index, shard in enumerate(made.shards))
+    begun = replace(made, shards=(), provenance=dict(provenance or {}), operation=operation)
+    manifest = replace(begun, shards=shards).finish()
+    with _held(directory):
+        if not _is_published(directory, manifest):
+            begun.save(directory)
+            _link_all(entries, directory, shards)
+            names = {shard.name for shard in manifest.shards}
+            for path in directory.glob("shard-*.arrow"):
+                if path.name not in names:
+                    path.unlink()
+            manifest.save(directory)
+        remove_stale_sidecars(directory, manifest.fingerprint)
+    return manifest
+
+
+def publish_appended(
+    entries: Sequence[Entry],
+    directory: str | os.PathLike,
+    tokenizer: TokenizerLike,
+    operation: Operation,
+) -> Manifest:
+    """Add the shards of finished `ShardsJob` tasks to a complete dataset.
+
+    It opens as it was before until all of them are in place. Killed and called again with the same
+    `operation`, it comes to the same result; called once more, it changes nothing.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    InputError
+        If there are no documents.
+    MismatchError
+        If the dataset has another tokenizer, policy or columns, or an unfinished append of another kind.
+    ArtifactError
+        If there is no complete dataset.
+    """
+    directory = Path(directory)
+    made = _manifest_of(entries, directory, tokenizer)
+    with _held(directory):
+        stored = load_manifest(directory)
+        require_appendable(stored, made, operation, directory)
+        before = stored.operation
+        if before is not None and before.finished and before.is_same(operation):
+            return stored
+        manifest = begun = replace(stored, operation=operation)
+        begun.save(directory)
+        for shard in made.shards:
+            manifest = manifest.with_shard(replace(shard, name=manifest.next_shard_name))
+        waiting = () if manifest.operation is None else manifest.operation.waiting
+        _link_all(entries, directory, waiting)
+        finished = manifest.finish()
+        finished.save(directory)
+        remove_stale_sidecars(directory, finished.fingerprint)
+    return finished
+
+
+def require_appendable(stored: Manifest, layout: Manifest, operation: Operation, directory: Path) -> None:
+    """Raise `MismatchError` unless shards of `layout` may be added to a dataset by `operation`."""
+    stored.require_same_layout(layout, str(directory))
+    before = stored.operation
+    if stored.is_appending and before is not None and not before.is_same(operation):
+        raise MismatchError(
+            f"another append did not finish: {before.difference(operation)}",
+            where=str(directory),
+            hint="finish it first, or give it up with `corpuskit shards repair --drop`",
+        )
+
+
+def planned_layout(tokenizer: TokenizerLike, end_of_document: EndOfDocument, word_starts: bool) -> Manifest:
+    """Tokenizer, policy and columns of what a `ShardsJob` will write."""
+    columns = {COLUMN: COLUMN_TYPE} if word_starts else {}
+    return Manifest(TokenizerRecord.of(tokenizer), end_of_document, columns=columns)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    with full_disk_hint("run the same command again"):
+        make_directory(directory)
+        lock = lock_directory(directory)
+        try:
+            remove_temporaries_here(directory)
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+
+def _manifest_of(entries: Sequence[Entry], directory: Path, tokenizer: TokenizerLike) -> Manifest:
+    """The shards that the tasks made, as a manifest says it; their names are still to be given."""
     outputs = outputs_of(entries, "shard")
     if not outputs:
         raise InputError(
@@ -239,25 +345,13 @@ def publish(
             hint="the report says which step dropped them and why",
         )
     end_of_document, columns = _layout(outputs[0], tokenizer)
-    manifest = Manifest(
-        TokenizerRecord.of(tokenizer),
-        end_of_document,
-        tuple(_describe(output, shard_name(index)) for index, output in enumerate(outputs)),
-        columns=columns,
-        provenance=dict(provenance or {}),
-        complete=True,
-    )
-    if _is_published(directory, manifest):
-        return manifest
-    replace(manifest, shards=(), complete=False).save(directory)
-    for output, shard in zip(outputs, manifest.shards, strict=True):
-        _link(Path(output.path), directory / shard.name)
-    names = {shard.name for shard in manifest.shards}
-    for path in directory.glob("shard-*.arrow"):
-        if path.name not in names:
-            path.unlink()
-    manifest.save(directory)
-    return manifest
+    shards = tuple(_describe(output, shard_name(index)) for index, output in enumerate(outputs))
+    return Manifest(TokenizerRecord.of(tokenizer), end_of_document, shards, columns)
+
+
+def _link_all(entries: Sequence[Entry], directory: Path, shards: Sequence[ShardEntry]) -> None:
+    for output, shard in zip(outputs_of(entries, "shard"), shards, strict=True):
+        link_or_copy(Path(output.path), directory / shard.name)
 
 
 def _documents_from(
@@ -288,6 +382,8 @@ def _num_batches(path: str) -> int:
 
 
 def _size(piece: Slice) -> int:
+    if piece.size_bytes is not None:
+        return piece.size_bytes
     try:
         return Path(piece.path).stat().st_size
     except OSError as error:
@@ -330,17 +426,3 @@ def _is_published(directory: Path, manifest: Manifest) -> bool:
     return present == [shard.name for shard in manifest.shards] and all(
         (directory / shard.name).stat().st_size == shard.bytes for shard in manifest.shards
     )
-
-
-def _link(source: Path, target: Path) -> None:
-    # Renaming one hard link of a file over another is a no-op that leaves both names.
-    if target.exists() and target.samefile(source):
-        return
-    with atomic_path(target) as temporary:
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            shutil.copyfile(source, temporary)

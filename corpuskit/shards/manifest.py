@@ -5,6 +5,11 @@ of writing until everything is in place, so a killed writer leaves a dataset tha
 Every shard carries two checksums: one of the whole file, and one of its *structure* (all bytes
 but the token values). The structure is some 5 % of a shard, so opening can afford to check it;
 the token values are checked on request.
+
+`operation` says what last wrote the dataset, with its options, and whether that is finished: the
+same call can then go on where it was interrupted, another one is refused, and a finished one is not
+done twice. An append keeps the whole shards it has made there until it is finished, so that readers see
+the dataset as it was before.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +28,7 @@ import xxhash
 
 from corpuskit.errors import ArtifactError, ConfigError, MismatchError
 from corpuskit.files import write_json
+from corpuskit.shards.records import Operation, ShardEntry, TokenizerLike, TokenizerRecord, short
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "dataset.json"
@@ -31,59 +37,6 @@ EndOfDocument = Literal["end_of_text", "none"]
 
 _SHARD_NAME = re.compile(r"shard-\d{5,}\.arrow")
 _T = TypeVar("_T")
-
-
-class TokenizerLike(Protocol):
-    """The part of a tokenizer that a token dataset depends on."""
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    @property
-    def end_of_text_id(self) -> int | None: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    def encode_batch(self, texts: Any, /) -> Any: ...
-
-
-@dataclass(frozen=True)
-class ShardEntry:
-    """One shard as the manifest records it.
-
-    Attributes
-    ----------
-    name : str
-        File name, ``shard-00000.arrow``.
-    rows, tokens, bytes : int
-        Documents, tokens, and the size of the file.
-    checksum : str
-        XXH3-128 of the file.
-    structure : str
-        XXH3-128 of the file without its token values (and values of parallel columns).
-    """
-
-    name: str
-    rows: int
-    tokens: int
-    bytes: int
-    checksum: str
-    structure: str
-
-
-@dataclass(frozen=True)
-class TokenizerRecord:
-    """The tokenizer that made the ids: its fingerprint and what a reader needs of it."""
-
-    fingerprint: str
-    vocab_size: int
-    end_of_text_id: int | None
-
-    @classmethod
-    def of(cls, tokenizer: TokenizerLike) -> TokenizerRecord:
-        end = tokenizer.end_of_text_id
-        return cls(str(tokenizer.fingerprint), int(tokenizer.vocab_size), None if end is None else int(end))
 
 
 @dataclass(frozen=True)
@@ -103,6 +56,8 @@ class Manifest:
         Free JSON: where the documents came from and how they were made.
     complete : bool
         False while the dataset is being written, and for ever if the writer died.
+    operation : Operation, optional
+        What last wrote it.
     """
 
     tokenizer: TokenizerRecord
@@ -111,6 +66,7 @@ class Manifest:
     columns: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     complete: bool = False
+    operation: Operation | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -142,8 +98,46 @@ class Manifest:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return xxhash.xxh3_128_hexdigest(text.encode())
 
+    @property
+    def is_appending(self) -> bool:
+        """Whether an append to the complete dataset was begun and is not finished."""
+        return self.complete and self.operation is not None and not self.operation.finished
+
+    @property
+    def next_shard_name(self) -> str:
+        """The name of a further shard: after the highest number, as some may have been dropped."""
+        waiting = () if self.operation is None else self.operation.waiting
+        numbers = [int(shard.name[len("shard-") : -len(".arrow")]) for shard in (*self.shards, *waiting)]
+        return shard_name(max(numbers, default=-1) + 1)
+
     def with_shard(self, shard: ShardEntry) -> Manifest:
+        """With one more shard: at the end, or, while appending, among those that wait."""
+        if self.operation is not None and self.is_appending:
+            waiting = (*self.operation.waiting, shard)
+            return replace(self, operation=replace(self.operation, waiting=waiting))
         return replace(self, shards=(*self.shards, shard))
+
+    def finish(self) -> Manifest:
+        """Complete, with its operation finished and all shards in their place."""
+        if self.operation is None:
+            return replace(self, complete=True)
+        shards = (*self.shards, *self.operation.waiting)
+        finished = replace(self.operation, finished=True, waiting=())
+        return replace(self, shards=shards, complete=True, operation=finished)
+
+    def require_same_layout(self, other: Manifest, where: str) -> None:
+        """Raise `MismatchError` unless the shards of both may stand in one dataset."""
+        for what, mine, theirs in [
+            ("tokenizer", self.tokenizer, other.tokenizer),
+            ("end_of_document", self.end_of_document, other.end_of_document),
+            ("parallel columns", dict(self.columns), dict(other.columns)),
+        ]:
+            if mine != theirs:
+                raise MismatchError(
+                    f"the {what} {_named(mine)} and {_named(theirs)} differ",
+                    where=where,
+                    hint="write the documents again with the same tokenizer and options",
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, with the totals and the fingerprint spelt out."""
@@ -159,6 +153,7 @@ class Manifest:
             "bytes": self.num_bytes,
             "shards": [asdict(shard) for shard in self.shards],
             "provenance": dict(self.provenance),
+            "operation": None if self.operation is None else self.operation.to_dict(),
             "fingerprint": self.fingerprint,
         }
 
@@ -225,7 +220,8 @@ def load_manifest(directory: str | os.PathLike, *, allow_incomplete: bool = Fals
             f"the dataset is incomplete: its writer did not finish ({len(manifest.shards)} whole shards, "
             f"{manifest.num_documents} documents, {manifest.num_tokens} tokens)",
             where=str(directory),
-            hint="write it again, or open the whole shards with allow_incomplete=True",
+            hint="run what wrote it again (Writer with resume=True), or open the whole shards with "
+            "allow_incomplete=True",
         )
     return manifest
 
@@ -270,8 +266,10 @@ def _parse(stored: Any, path: Path) -> Manifest:
         columns=_parse_columns(_take(stored, "columns", dict, path), path),
         provenance=_take(stored, "provenance", dict, path),
         complete=_take(stored, "complete", bool, path),
+        operation=_parse_operation(stored.get("operation"), path),
     )
-    names = [shard.name for shard in manifest.shards]
+    waiting = () if manifest.operation is None else manifest.operation.waiting
+    names = [shard.name for shard in (*manifest.shards, *waiting)]
     if len(set(names)) != len(names):
         raise _damaged(path, "a shard is listed twice")
     for key, expected in [
@@ -310,6 +308,23 @@ def _parse_shard(stored: Any, path: Path) -> ShardEntry:
     if not _SHARD_NAME.fullmatch(entry.name) or min(entry.rows, entry.tokens, entry.bytes) < 0:
         raise _damaged(path, f"shard entry {entry} is impossible")
     return entry
+
+
+def _parse_operation(stored: Any, path: Path) -> Operation | None:
+    if stored is None:
+        return None
+    if not isinstance(stored, dict):
+        raise _damaged(path, "operation is not an object")
+    return Operation(
+        name=_take(stored, "name", str, path),
+        options=_take(stored, "options", dict, path),
+        finished=_take(stored, "finished", bool, path),
+        waiting=tuple(_parse_shard(entry, path) for entry in _take(stored, "waiting", list, path)),
+    )
+
+
+def _named(value: Any) -> str:
+    return value.fingerprint if isinstance(value, TokenizerRecord) else short(value or "none")
 
 
 def _parse_columns(stored: dict, path: Path) -> dict[str, str]:

@@ -10,11 +10,12 @@ its dataset still says what it is.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,9 @@ from corpuskit.shards.encoding import EncodedDocuments
 from corpuskit.shards.manifest import FORMAT_VERSION, PARALLEL_TYPES, Manifest, ShardEntry
 
 Verify = Literal["fast", "full", "none"]
+
+_BLOCK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,102 @@ def shard_schema(manifest: Manifest) -> pa.Schema:
     return pa.schema(fields, _metadata(manifest))
 
 
-def write_shard(path: str | os.PathLike, schema: pa.Schema, parts: list[EncodedDocuments]) -> None:
-    """Write `parts`, in order, as one record batch to `path` (not atomically: that is the caller's)."""
-    lengths = [np.diff(part.offsets) for part in parts]
-    offsets = pa.array(np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))]))
-    arrays: list[pa.Array] = [pa.concat_arrays([part.ids for part in parts])]
-    for name in schema.names[1:]:
-        values = np.concatenate([part.tokens if name == "tokens" else part.columns[name] for part in parts])
-        arrays.append(pa.LargeListArray.from_arrays(offsets, pa.array(values)))
-    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    with pa.OSFile(arrow_path(path), "wb") as sink, ipc.new_file(sink, schema) as writer:
-        writer.write_batch(batch)
+def write_shard(path: str | os.PathLike, schema: pa.Schema, parts: list[EncodedDocuments]) -> str:
+    """Write `parts`, in order, as one record batch to `path` (not atomically: that is the caller's).
+
+    Parameters
+    ----------
+    path : path-like
+    schema : pyarrow.Schema
+        Of `shard_schema`.
+    parts : list of EncodedDocuments
+        Emptied, so that a part's memory is free as soon as it is copied.
+
+    Returns
+    -------
+    str
+        XXH3-128 of the file, made of what was handed to the system, without reading it back.
+    """
+    rows = sum(len(part) for part in parts)
+    total = sum(part.num_tokens for part in parts)
+    names = schema.names[1:]
+    values = {name: np.empty(total, schema.field(name).type.value_type.to_pandas_dtype()) for name in names}
+    offsets = np.zeros(rows + 1, np.int64)
+    ids, row, first = [], 0, 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        ids.append(part.ids)
+        offsets[row + 1 : row + len(part) + 1] = part.shard_offsets[1:] + first
+        stop = first + part.num_tokens
+        for name in names:
+            part.copy_into(values[name][first:stop], name)
+        row, first = row + len(part), stop
+    lists = [pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values[name])) for name in names]
+    batch = pa.RecordBatch.from_arrays([pa.concat_arrays(ids), *lists], schema=schema)
+    with HashingFile(path) as sink:
+        with ipc.new_file(sink, schema) as writer:
+            writer.write_batch(batch)
+        sink.write_small()
+        return sink.checksum
+
+
+class HashingFile(io.RawIOBase):
+    """A file that knows the XXH3-128 of what was written to it.
+
+    Hashing a block while it is in the processor's cache costs little beside writing it, where reading
+    the file back would cost as much again. Small pieces (a header, padding) go out together.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        super().__init__()
+        self._state = xxhash.xxh3_128()
+        self._position = 0
+        self._small = bytearray()
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    @property
+    def checksum(self) -> str:
+        """Of everything written so far."""
+        return self._state.hexdigest()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any) -> int:
+        """Take all of `data`."""
+        view = memoryview(data).cast("B")
+        if len(view) < _SMALL_BYTES:
+            self._state.update(view)
+            self._small += view
+            if len(self._small) >= _SMALL_BYTES:
+                self.write_small()
+        else:
+            self.write_small()
+            for start in range(0, len(view), _BLOCK_BYTES):
+                block = view[start : start + _BLOCK_BYTES]
+                self._state.update(block)
+                self._write_all(block)
+        self._position += len(view)
+        return len(view)
+
+    def write_small(self) -> None:
+        """Hand over what was kept back; without it, closing drops that."""
+        small, self._small = self._small, bytearray()
+        if small:
+            self._write_all(memoryview(small))
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+    def _write_all(self, block: memoryview) -> None:
+        while len(block):
+            block = block[os.write(self._descriptor, block) :]
 
 
 def describe_shard(path: str | os.PathLike, name: str, file_checksum: str | None = None) -> ShardEntry:
@@ -113,7 +202,8 @@ def open_shard(directory: str | os.PathLike, entry: ShardEntry, manifest: Manife
     verify : {"fast", "full", "none"}
         ``fast``: size, footer, schema, tokenizer, offsets (start at 0, never fall, end at the
         number of tokens), row and token counts, and the checksum of the structure.
-        ``full``: that and the checksum of the whole file. ``none``: only what mapping needs.
+        ``full``: that, the checksum of the whole file, and every id below the vocabulary's size.
+        ``none``: only what mapping needs.
 
     Raises
     ------
@@ -130,8 +220,10 @@ def open_shard(directory: str | os.PathLike, entry: ShardEntry, manifest: Manife
         check_counts(path, shard, entry)
         if shard.structure != entry.structure:
             raise damaged(path, "the checksum of its structure (header, ids, offsets, footer) does not match")
-    if verify == "full" and checksum(path) != entry.checksum:
-        raise damaged(path, "its checksum does not match")
+    if verify == "full":
+        if checksum(path) != entry.checksum:
+            raise damaged(path, "its checksum does not match")
+        check_vocabulary(path, shard, manifest)
     return shard
 
 
@@ -187,6 +279,9 @@ def check_schema(path: Path, shard: Shard, manifest: Manifest) -> None:
     if shard.tokens.dtype != manifest.dtype or found != expected:
         raise damaged(path, f"it holds {shard.tokens.dtype} tokens and the columns {found}, expected "
                             f"{manifest.dtype} and {expected}")  # fmt: skip
+    version = shard.metadata.get("corpuskit.format_version", "")
+    if version.isdecimal() and int(version) > FORMAT_VERSION:
+        raise damaged(path, f"it has format version {version}; this corpuskit reads up to {FORMAT_VERSION}")
     if dict(shard.metadata) != _metadata(manifest):
         raise damaged(path, "it was written with another tokenizer or policy than its dataset")
 
@@ -201,6 +296,16 @@ def check_counts(path: Path, shard: Shard, entry: ShardEntry) -> None:
             raise damaged(path, f"it holds {found} {what} instead of {expected}")
 
 
+def check_vocabulary(path: Path, shard: Shard, manifest: Manifest) -> None:
+    """Raise unless every token id is below the vocabulary's size."""
+    vocab_size = manifest.tokenizer.vocab_size
+    if len(shard.tokens) and (largest := int(shard.tokens.max())) >= vocab_size:
+        position = int((shard.tokens >= vocab_size).argmax())
+        row = int(np.searchsorted(shard.offsets, position, side="right")) - 1
+        raise damaged(path, f"token {position} (in document {row}) is {shard.tokens[position]}, the largest "
+                            f"{largest}, and the vocabulary has {vocab_size}")  # fmt: skip
+
+
 def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Raise `ConfigError` unless `value` is one of `allowed`."""
     if value not in allowed:
@@ -212,7 +317,8 @@ def damaged(path: str | os.PathLike, detail: str) -> ArtifactError:
     return ArtifactError(
         f"the shard is damaged: {detail}",
         where=str(path),
-        hint="list every problem with `corpuskit shards verify`; restore the file or write it again",
+        hint="`corpuskit shards verify` lists every problem; `corpuskit shards repair` restores from a copy, "
+        "or drops",
     )
 
 

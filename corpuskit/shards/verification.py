@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from corpuskit.errors import ArtifactError
 from corpuskit.files import checksum
 from corpuskit.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, load_manifest
@@ -19,6 +21,7 @@ from corpuskit.shards.shardfile import (
     check_counts,
     check_schema,
     check_size,
+    check_vocabulary,
     damaged,
     map_shard,
 )
@@ -36,9 +39,10 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``manifest`` (dataset.json is damaged), ``incomplete`` (its writer did not finish),
-        ``missing`` or ``size`` (a shard file), ``format`` (not a whole Arrow file, or
-        inconsistent offsets), ``schema`` (columns, dtype, tokenizer or policy differ),
+        ``manifest`` (dataset.json is damaged), ``incomplete`` (its writer, or an append to it, did
+        not finish), ``missing`` or ``size`` (a shard file), ``format`` (not a whole Arrow file,
+        inconsistent offsets, or ids that are not UTF-8), ``schema`` (columns, dtype, tokenizer or
+        policy differ),
         ``counts`` (documents or tokens), ``structure`` or ``checksum`` (bytes changed),
         ``vocabulary`` (an id outside it), ``unlisted`` (a shard file that dataset.json does not know).
     file : str
@@ -79,7 +83,7 @@ class Report:
             raise ArtifactError(
                 f"{len(self.problems)} problem(s); the first is {first.kind}: {first.detail}",
                 where=f"{self.directory}/{first.file}",
-                hint="restore the named files from a copy, or write the dataset again",
+                hint="`corpuskit shards repair` restores from a copy, or drops and says what is lost",
             )
 
 
@@ -104,20 +108,26 @@ def verify(directory: str | os.PathLike) -> Report:
     problems: list[Problem] = []
     if not manifest.complete:
         problems.append(Problem("incomplete", MANIFEST_NAME, "the writer did not finish"))
+    operation = manifest.operation
+    waiting = () if operation is None else operation.waiting
+    if manifest.is_appending:
+        detail = f"an append did not finish; {len(waiting)} whole shards of it wait and are not read"
+        problems.append(Problem("incomplete", MANIFEST_NAME, detail))
     shards = documents = tokens = 0
     for entry in manifest.shards:
-        shard, found = _verify_shard(directory / entry.name, entry, manifest)
+        shard, found = verify_shard(directory / entry.name, entry, manifest)
         problems.extend(found)
         if shard is not None:
             shards, documents, tokens = shards + 1, documents + len(shard.ids), tokens + len(shard.tokens)
-    listed = {entry.name for entry in manifest.shards}
+    listed = {entry.name for entry in (*manifest.shards, *waiting)}
     for path in sorted(directory.glob("shard-*.arrow")):
         if path.name not in listed:
             problems.append(Problem("unlisted", path.name, "dataset.json does not know this shard"))
     return Report(str(directory), shards, documents, tokens, tuple(problems))
 
 
-def _verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Shard | None, list[Problem]]:
+def verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Shard | None, list[Problem]]:
+    """One shard, if it can be mapped, and everything that is wrong with it."""
     problems: list[Problem] = []
 
     def attempt(kind: ProblemKind, check, *arguments) -> None:
@@ -137,7 +147,8 @@ def _verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Sh
     attempt("schema", check_schema, path, shard, manifest)
     attempt("counts", check_counts, path, shard, entry)
     attempt("structure", _check_structure, path, shard, entry)
-    attempt("vocabulary", _check_vocabulary, path, shard, manifest)
+    attempt("vocabulary", check_vocabulary, path, shard, manifest)
+    attempt("format", check_ids, path, shard)
     return shard, problems
 
 
@@ -151,9 +162,9 @@ def _check_structure(path: Path, shard: Shard, entry: ShardEntry) -> None:
         raise damaged(path, "header, ids, offsets or footer have changed")
 
 
-def _check_vocabulary(path: Path, shard: Shard, manifest: Manifest) -> None:
-    vocab_size = manifest.tokenizer.vocab_size
-    if len(shard.tokens) and (largest := int(shard.tokens.max())) >= vocab_size:
-        position = int((shard.tokens >= vocab_size).argmax())
-        raise damaged(path, f"token {position} is {shard.tokens[position]}, the largest {largest}, "
-                            f"and the vocabulary has {vocab_size}")  # fmt: skip
+def check_ids(path: Path, shard: Shard) -> None:
+    """Raise unless every id is UTF-8."""
+    try:
+        shard.ids.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise damaged(path, f"an id is not UTF-8: {error}") from error

@@ -114,30 +114,21 @@ def test_progress_adds_up_to_the_input_bytes(documents, tmp_path):
     assert sum(reported) == task.input_bytes and min(reported) >= 0 and len(reported) > 2
 
 
-def test_publishing_is_idempotent_and_finishes_what_a_kill_left(documents, tmp_path, monkeypatch):
-    entries = run(make_job(documents), tmp_path / "work")
-    shards.publish(entries, tmp_path / "whole", TOKENIZER)
-    expected = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
-    links = len(expected) - 1
-    for fatal in (1, 2, links):
-        directory = tmp_path / f"killed-{fatal}"
-        calls = []
-
-        def dying(source, target, _calls=calls, _fatal=fatal, _link=job_module._link):
-            _calls.append(target)
-            if len(_calls) == _fatal:
-                raise KeyboardInterrupt
-            _link(source, target)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(job_module, "_link", dying)
-            with pytest.raises(KeyboardInterrupt):
-                shards.publish(entries, directory, TOKENIZER)
-        with pytest.raises(ArtifactError, match="incomplete"):
-            shards.open(directory)
-        for _ in range(2):
-            shards.publish(entries, directory, TOKENIZER)
-            assert {path.name: path.read_bytes() for path in directory.iterdir()} == expected
+def test_published_shards_are_appended_once(documents, tmp_path):
+    first = run(make_job(documents[:2]), tmp_path / "a")
+    second = run(make_job(documents[2:]), tmp_path / "b")
+    shards.publish(first, tmp_path / "out", TOKENIZER)
+    operation = shards.Operation("append", {"inputs": "x"})
+    before = shards.open(tmp_path / "out").fingerprint
+    for _ in range(2):
+        manifest = shards.publish_appended(second, tmp_path / "out", TOKENIZER, operation)
+        assert [d.id for d in shards.open(tmp_path / "out", verify="full")] == [f"d{i}" for i in range(60)]
+    assert manifest.fingerprint != before and manifest.operation.finished
+    with pytest.raises(MismatchError, match="end_of_document"):
+        other = run(make_job(documents[:1], end_of_document="none"), tmp_path / "c")
+        shards.publish_appended(other, tmp_path / "out", TOKENIZER, operation)
+    with pytest.raises(ArtifactError, match="not a token dataset"):
+        shards.publish_appended(second, tmp_path / "nowhere", TOKENIZER, operation)
 
 
 def test_publishing_again_replaces_an_earlier_dataset_and_its_extra_shards(documents, tmp_path):

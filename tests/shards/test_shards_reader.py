@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,6 +254,71 @@ def test_verify_finds_ids_outside_the_vocabulary(tmp_path):
     kinds = [problem.kind for problem in shards.verify(tmp_path).problems]
     assert kinds == ["checksum", "vocabulary"]
     assert "999" in shards.verify(tmp_path).problems[1].detail
+
+
+def test_ids_outside_the_vocabulary_are_found_where_the_checksums_are_right(tmp_path, monkeypatch):
+    """As another program, or a tokenizer that lies about its size, would write them."""
+    with monkeypatch.context() as patch:
+        patch.setattr("corpuskit.shards.encoding._check_vocabulary", lambda *_: None)
+        with shards.Writer(tmp_path, tokenizer=TOKENIZER) as writer:
+            writer.write_tokens(token_batch([[1, 2], [3, 999]]))
+    shards.open(tmp_path)
+    with pytest.raises(ArtifactError, match=r"token 4 \(in document 1\) is 999.*vocabulary has 257"):
+        shards.open(tmp_path, verify="full")
+    assert [problem.kind for problem in shards.verify(tmp_path).problems] == ["vocabulary"]
+
+
+def test_an_id_that_is_not_utf8_is_found(tmp_path):
+    ids = pa.array([b"ok", b"\xff"]).view(pa.string())
+    rows = pa.RecordBatch.from_arrays([ids, pa.array([[1], [2]])], names=["id", "tokens"])
+    with shards.Writer(tmp_path, tokenizer=TOKENIZER) as writer:
+        writer.write_tokens(rows)
+    (problem,) = shards.verify(tmp_path).problems
+    assert problem.kind == "format" and "not UTF-8" in problem.detail
+    with pytest.raises(ArtifactError, match="not UTF-8"):
+        shards.open(tmp_path)[1]
+
+
+def test_a_shard_cut_at_any_length_is_caught_at_open(tmp_path):
+    with shards.Writer(tmp_path, tokenizer=TOKENIZER) as writer:
+        writer.write_tokens(token_batch([[1, 2, 3], [], [4, 5]]))
+    path = tmp_path / "shard-00000.arrow"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 13):
+        path.write_bytes(whole[:length])
+        for level in ("none", "fast", "full"):
+            with pytest.raises(ArtifactError):
+                shards.open(tmp_path, verify=level)
+        assert not shards.verify(tmp_path).ok
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(ArtifactError, match="longer than it was written"):
+        shards.open(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["format", "tokenizer"])
+def test_a_shard_of_another_version_or_tokenizer_is_caught_even_if_the_manifest_lists_it(
+    tmp_path, other, monkeypatch
+):
+    """A file that was put in place by hand, with an entry made for it."""
+    from corpuskit.shards import shardfile
+    from corpuskit.shards.manifest import load_manifest
+
+    with shards.Writer(tmp_path / "a", tokenizer=TOKENIZER) as writer:
+        writer.write(batch())
+    with monkeypatch.context() as patch:
+        if other == "format":
+            patch.setattr(shardfile, "FORMAT_VERSION", 2)
+        tokenizer = TOKENIZER if other == "format" else ByteTokenizer(fingerprint="bytes-2")
+        with shards.Writer(tmp_path / "b", tokenizer=tokenizer) as writer:
+            writer.write(batch())
+    foreign = tmp_path / "b" / "shard-00000.arrow"
+    (tmp_path / "a" / "shard-00000.arrow").write_bytes(foreign.read_bytes())
+    entry = shardfile.describe_shard(foreign, "shard-00000.arrow")
+    dataclasses.replace(load_manifest(tmp_path / "a"), shards=(entry,)).save(tmp_path / "a")
+    message = "format version 2" if other == "format" else "another tokenizer"
+    with pytest.raises(ArtifactError, match=message):
+        shards.open(tmp_path / "a")
+    assert [problem.kind for problem in shards.verify(tmp_path / "a").problems] == ["schema"]
 
 
 def test_verify_reports_an_incomplete_dataset_and_shards_it_does_not_know(small):

@@ -1,0 +1,170 @@
+"""How the cost of a run grows: 1, 4 and 16 times the input, 1 and 2 nodes of 1 and 2 processors.
+
+    python rust-free-benchmarks/bench_scaling.py [--documents 200] [--factors 1,4,16] [--shapes 1x1,1x2,2x1]
+
+The whole road up to token shards on a Ray cluster of raylets of this machine ("2x1": two nodes of one
+processor each), outputs in an S3 server on loopback, nothing in a node's scratch before. The input is the
+first documents of `news` (see corpus.py), in copies in which every fifth character is another document's, so
+that they are neither exact nor near duplicates. For each: tasks, requests, bytes that the store sent and
+received, objects, the largest resident memory of a worker and of the driver. One JSON line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from bench_engine import data_directory
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path[:0] = [str(TESTS / "engine")]
+
+
+def write_copies(directory: Path, documents: int, factor: int) -> int:
+    """`factor` files of `documents` edited documents; the bytes of all."""
+    import zstandard
+
+    texts = []
+    with zstandard.open(data_directory() / "text" / "news.jsonl.zst", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            texts.append(json.loads(line)["text"])
+            if len(texts) == documents:
+                break
+    pool = "".join(texts)
+    directory.mkdir(parents=True)
+    for number in range(factor):
+        chooser = random.Random(number)
+        with open(directory / f"{number:03d}.jsonl", "w", encoding="utf-8") as target:
+            for text in texts:
+                characters = list(text)
+                for position in range(number % 5, len(characters), 5) if number else ():
+                    if characters[position] > "\u4e00":
+                        characters[position] = pool[chooser.randrange(len(pool))].strip() or "的"
+                target.write(json.dumps({"text": "".join(characters)}, ensure_ascii=False) + "\n")
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+class Peaks(threading.Thread):
+    """The largest resident memory of Ray's workers below this process, looked at four times a second."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.worker_bytes = 0
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        import psutil
+
+        while not self._stop.wait(0.25):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    if "ray::" in " ".join(process.cmdline()[:1]):
+                        self.worker_bytes = max(self.worker_bytes, process.memory_info().rss)
+                except psutil.Error:
+                    continue
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.join()
+
+
+def drive(inputs: str, output: str, address: str, scratch: str) -> None:
+    """The driver, a process of its own: prints its stages and its memory as JSON."""
+    import resource
+
+    from corpuskit.engine import Ray
+    from corpuskit.pipeline.recipe import parse_recipe
+    from corpuskit.pipeline.run import run_recipe
+
+    recipe = {
+        "output": output,
+        "input": {"paths": [inputs], "task_bytes": 400_000, "part_bytes": 400_000},
+        "vocabularies": [{"name": "zh", "algorithm": "bpe", "vocab_size": 8_000}],
+        "shards": {"tokenizer": "zh", "shard_tokens": 1 << 18, "group_bytes": 400_000},
+    }
+    started = time.monotonic()
+    with Ray(address).session():
+        joined = time.monotonic()
+        report = run_recipe(parse_recipe(recipe), engine=Ray(address), scratch=scratch)
+    print(
+        json.dumps({
+            "seconds": round(time.monotonic() - joined, 1),
+            "join_s": round(joined - started, 1),
+            "tasks": {stage.name: stage.tasks_run for stage in report.stages},
+            "documents": report.tally.documents_in,
+            "kept": report.tally.kept,
+            "driver_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
+        })
+    )  # fmt: skip
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["drive"]:
+        drive(*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--factors", default="1,4,16")
+    parser.add_argument("--shapes", default="1x1,1x2,2x1")
+    options = parser.parse_args()
+    from clusters import NODE, start_cluster
+    from objectserver import ObjectServer, use
+
+    root = Path(tempfile.mkdtemp(prefix="bench-scaling-"))
+    try:
+        (root / "buckets" / "corpus").mkdir(parents=True)
+        server = ObjectServer(root / "buckets")
+        os.environ |= use(server.endpoint)
+        inputs = {}
+        for factor in map(int, options.factors.split(",")):
+            size = write_copies(root / f"in-{factor}", options.documents, factor)
+            inputs[factor] = (root / f"in-{factor}", size)
+        for shape in options.shapes.split(","):
+            nodes, cores = map(int, shape.split("x"))
+            cluster = start_cluster(0)
+            for _ in range(nodes):
+                cluster.add_node(**{**NODE, "num_cpus": cores})
+            for factor, (directory, size) in inputs.items():
+                name = f"{shape}-{factor}"
+                before = (server.bytes_sent, server.bytes_received, sum(server.requests.values()))
+                peaks = Peaks()
+                peaks.start()
+                said = subprocess.run(
+                    [sys.executable, __file__, "drive", directory, f"s3://corpus/{name}", cluster.address,
+                     root / f"scratch-{name}"],
+                    stdout=subprocess.PIPE, text=True, check=True,
+                ).stdout  # fmt: skip
+                peaks.stop()
+                after = (server.bytes_sent, server.bytes_received, sum(server.requests.values()))
+                sent, received, requests = (b - a for a, b in zip(before, after))
+                files = [p for p in (root / "buckets" / "corpus" / name).rglob("*") if p.is_file()]
+                print(
+                    json.dumps({
+                        "nodes x processors": shape,
+                        "factor": factor,
+                        "input_mb": round(size / 1e6, 2),
+                        **json.loads(said.splitlines()[-1]),
+                        "sent_mb": round(sent / 1e6, 2),
+                        "received_mb": round(received / 1e6, 2),
+                        "requests": requests,
+                        "objects": len(files),
+                        "worker_mb": round(peaks.worker_bytes / 1e6),
+                    }),
+                    flush=True,
+                )  # fmt: skip
+            cluster.shutdown()
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
