@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corpuskit.cli.parameters import VOCABULARY, options_named
+
 if TYPE_CHECKING:
     from corpuskit.vocab import Tokenizer
 
@@ -37,8 +39,9 @@ def vocab_add_words(
     from corpuskit.vocab.word_list import add_words, read_words
 
     require_place(output)
-    loaded = load(base)
-    tokenizer = add_words(loaded, read_words(words), problems="skip" if skip else "refuse")
+    with options_named(VOCABULARY | {"words": str(words)}):
+        loaded = load(base)
+        tokenizer = add_words(loaded, read_words(words), problems="skip" if skip else "refuse")
     facts = tokenizer.provenance["word_list"]
     print(
         f"{facts['words']:,} words: {facts['made']:,} are tokens now, {facts['known']:,} were already; "

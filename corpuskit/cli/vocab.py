@@ -10,6 +10,7 @@ import typer
 
 from corpuskit.cli.add_words import print_cost, vocab_add_words
 from corpuskit.cli.compare import vocab_compare
+from corpuskit.cli.parameters import VOCABULARY, options_named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,21 +67,22 @@ def vocab_train(
     characters = None
     if required_characters is not None:
         characters = "".join(required_characters.read_text(encoding="utf-8-sig").split())
-    tokenizer = train(
-        _batches(inputs),
-        algorithm=algorithm,
-        vocab_size=size,
-        special_tokens=special_token or ("<|endoftext|>",),
-        sample_bytes=None if sample_mb is None else int(sample_mb * 1e6),
-        seed=seed,
-        pattern=pattern,
-        pre_segment=pre_segment,
-        min_count=min_count,
-        max_token_bytes=max_token_bytes,
-        required_characters=characters,
-        user_defined_symbols=user_defined_symbol or (),
-        require_chinese=not any_language,
-    )
+    with options_named(VOCABULARY):
+        tokenizer = train(
+            _batches(inputs),
+            algorithm=algorithm,
+            vocab_size=size,
+            special_tokens=special_token or ("<|endoftext|>",),
+            sample_bytes=None if sample_mb is None else int(sample_mb * 1e6),
+            seed=seed,
+            pattern=pattern,
+            pre_segment=pre_segment,
+            min_count=min_count,
+            max_token_bytes=max_token_bytes,
+            required_characters=characters,
+            user_defined_symbols=user_defined_symbol or (),
+            require_chinese=not any_language,
+        )
     tokenizer.save(output)
     print(f"{tokenizer.vocab_size:,} tokens, written to {output}")
 
@@ -104,15 +106,16 @@ def vocab_extend(
     from corpuskit.vocab.artifact import require_place
 
     require_place(output)
-    loaded = load(base)
-    tokenizer = extend(
-        loaded,
-        _batches(inputs),
-        num_new_tokens=num_new_tokens,
-        sample_bytes=int(sample_mb * 1e6),
-        min_count=min_count,
-        seed=seed,
-    )
+    with options_named(VOCABULARY):
+        loaded = load(base)
+        tokenizer = extend(
+            loaded,
+            _batches(inputs),
+            num_new_tokens=num_new_tokens,
+            sample_bytes=int(sample_mb * 1e6),
+            min_count=min_count,
+            seed=seed,
+        )
     print_cost(loaded, tokenizer, on or [])
     tokenizer.save(output)
     print(f"{tokenizer.vocab_size:,} tokens ({num_new_tokens:,} new), written to {output}")
@@ -120,16 +123,23 @@ def vocab_extend(
 
 @vocab.command("encode")
 def vocab_encode(
-    tokenizer: Annotated[Path, typer.Argument(help="A saved tokenizer.")],
+    tokenizer: Annotated[str, typer.Argument(help="A tokenizer: file, directory or 'gpt2'.")],
     text: Annotated[str, typer.Argument(help="Text to encode.")],
 ) -> None:
-    """Show how a tokenizer splits a text."""
-    from corpuskit.vocab import Tokenizer
+    """Show how a tokenizer cuts a text: the pieces, their ids, how many."""
+    from corpuskit.errors import InputError
+    from corpuskit.vocab.comparison_report import shown_token
+    from corpuskit.vocab.readers import open_tokenizer
 
-    loaded = Tokenizer.load(tokenizer)
-    ids = loaded.encode(text)
+    try:
+        num_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InputError(f"not UTF-8: {error.reason}", where="TEXT") from error
+    opened = open_tokenizer(tokenizer)
+    ids = opened.ids([text])[0].tolist()
+    print(" ".join(shown_token(opened.tokens[i]) for i in ids))
     print(" ".join(str(i) for i in ids))
-    print(f"{len(ids)} tokens, {len(text.encode())} bytes, {len(text)} characters")
+    print(f"{len(ids)} tokens, {num_bytes} bytes, {len(text)} characters")
 
 
 def _batches(inputs: list[str]) -> Iterator[pa.RecordBatch]:

@@ -24,19 +24,16 @@ import numpy as np
 
 from corpuskit.kernels.bpe_pairs import (
     compact,
-    count_pairs,
     fill_nodes,
     fill_positions,
-    keep_pairs,
+    lay_pairs,
     make_pairs,
     store_nodes,
-    store_positions,
     take_away,
 )
 from corpuskit.kernels.bpe_tables import (
     BLOCK,
     COUNT,
-    EMPTY,
     FILLED,
     KEY,
     MADE,
@@ -45,7 +42,9 @@ from corpuskit.kernels.bpe_tables import (
     PLACES,
     SEEN,
     ZERO,
+    clear_tally,
     combine,
+    empty_keys,
     find_known,
     grow,
     grow_rows,
@@ -56,29 +55,15 @@ from corpuskit.kernels.bpe_units import describe_units, ends_changed, find_pair,
 from corpuskit.kernels.compiler import kernel
 
 
-@kernel
 def weight_ranges(units, weights):
     """Ranges of `units` whose segments have the same weight: their bounds, one more, and the weights."""
-    num_ranges = 0
-    bounds = np.empty(64, np.int64)
-    range_weights = np.zeros(64, np.int64)
-    segment = 0
-    for p in range(units.size):
-        if units[p] < 0 and segment < weights.size:
-            if num_ranges == 0 or weights[segment] != range_weights[num_ranges - 1]:
-                if num_ranges + 3 > bounds.size:
-                    bounds = grow(bounds, bounds.size * 2)
-                    range_weights = grow(range_weights, bounds.size)
-                bounds[num_ranges] = p
-                range_weights[num_ranges] = weights[segment]
-                num_ranges += 1
-            segment += 1
-    bounds[num_ranges] = units.size
-    bounds[num_ranges + 1] = units.size + 1
-    return bounds[: num_ranges + 2].copy(), range_weights[: num_ranges + 1].copy()
+    begins = np.flatnonzero(units < 0)[: weights.size]
+    first = np.ones(begins.size, bool)
+    first[1:] = weights[1:] != weights[:-1]
+    bounds = np.concatenate([begins[first], [units.size, units.size + 1]])
+    return bounds, np.append(weights[first], 0)
 
 
-@kernel
 def train_merges(
     units,
     weights,
@@ -140,44 +125,46 @@ def train_merges(
 
     Returns
     -------
-    merges : int32[k, 3]
+    merges : int64[k, 3]
         Left, right and resulting id, in order. Fewer new tokens than asked for where the segments hold
         no more.
     merge_counts : int64[k]
         The weighted count of each pair when it was chosen.
     """
-    size = first_new + num_new
     bounds, range_weights = weight_ranges(units, weights)
+    merges, merge_counts, num_merges = _merge(
+        units, bounds, range_weights, inner, unit_starts, constrained, structure, lengths, max_length,
+        hashes, powers, known, known_ids, reuse, first_new, num_new, min_count, threshold,
+    )  # fmt: skip
+    return merges[:num_merges], merge_counts[:num_merges]
+
+
+@kernel
+def _merge(
+    units, bounds, range_weights, inner, unit_starts, constrained, structure, lengths, max_length,
+    hashes, powers, known, known_ids, reuse, first_new, num_new, min_count, threshold,
+):  # fmt: skip
+    size = first_new + num_new
     table, num_units, inner, inner_used, inner_unit, occurrences = describe_units(
         units, bounds, range_weights, inner, unit_starts, size
     )
-    merges = np.empty((num_new + 16, 3), np.int32)
+    merges = np.empty((num_new + 16, 3), np.int64)
     merge_counts = np.empty(num_new + 16, np.int64)
     num_merges = ZERO
     made = ZERO
-    tally = np.zeros((2, size, 5), np.int64)
-    tally[:, :, MADE] = -1
+    tally = np.empty((2, size, 5), np.int64)
     touched = np.empty((2, size), np.int32)
-    num_touched = np.zeros(2, np.int64)
-    fused_keys = np.full(1 << 12, EMPTY, np.int64)
+    num_touched = np.empty(2, np.int64)
+    fused_keys = empty_keys(np.int64(1 << 12))
     fused_units = np.empty(1 << 12, np.int32)
 
     while made < num_new:
-        all_keys, all_sums = count_pairs(
-            units, bounds, range_weights, inner, inner_used, inner_unit, table, size
-        )
-        keys, values, pairs, num_pairs = keep_pairs(
-            all_keys, all_sums, threshold, constrained, structure, lengths, max_length
-        )
-        all_keys, all_sums = all_keys[:0].copy(), all_sums[:0].copy()
-        pool, used = store_positions(units, size, keys, values, pairs, num_pairs)
-        nodes = np.empty((inner_used + 4096, 2), np.int32)
-        num_nodes = store_nodes(inner, ZERO, inner_used, inner_unit, table, keys, values, pairs, nodes, ZERO)
-        heap = np.arange(max(num_pairs, 1024)).astype(np.int32)
+        keys, values, pairs, num_pairs, pool, used, nodes, num_nodes, heap = lay_pairs(
+            units, bounds, range_weights, inner, inner_used, inner_unit, table, size,
+            threshold, constrained, structure, lengths, max_length,
+        )  # fmt: skip
         heap_size = num_pairs
-        for node in range(heap_size // 2 - 1, -1, -1):
-            sift_down(heap, heap_size, pairs, node)
-
+        clear_tally(tally)
         recount = False
         while made < num_new and heap_size > 0 and not recount:
             top = heap[0]
@@ -222,7 +209,8 @@ def train_merges(
             merges[num_merges, 2] = new
             merge_counts[num_merges] = pairs[top, COUNT]
             num_merges += 1
-            num_touched[:] = 0
+            num_touched[0] = 0
+            num_touched[1] = 0
 
             across, num_across, inside, num_inside = find_pair(
                 x, y, pairs[top, COUNT], units, size, bounds, range_weights,
@@ -253,8 +241,6 @@ def train_merges(
             needed = take_away(x, y, threshold, keys, values, pairs, tally, touched, num_touched)
             pairs[top, COUNT] = 0
             if recount:
-                tally[:] = 0
-                tally[:, :, MADE] = -1
                 break
             if used + needed > pool.size:
                 used = compact(pool, pairs, num_pairs, threshold)
@@ -291,10 +277,8 @@ def train_merges(
             for side in range(2):
                 for i in range(num_touched[side]):
                     tally[side, touched[side, i], MADE] = -1
-        if made == num_new:
-            break
         if not recount:
             if threshold <= min_count:
                 break
             threshold = max(min_count, threshold // 4)
-    return merges[:num_merges].copy(), merge_counts[:num_merges].copy()
+    return merges, merge_counts, num_merges

@@ -26,6 +26,7 @@ from corpuskit.kernels.bpe_tables import (
     ZERO,
     add_count,
     combine,
+    empty_keys,
     find,
     grow_rows,
     grow_table,
@@ -34,6 +35,7 @@ from corpuskit.kernels.bpe_tables import (
     pair_key,
     previous_slot,
     range_of,
+    sift_down,
     sift_up,
 )
 
@@ -41,8 +43,8 @@ from corpuskit.kernels.bpe_tables import (
 @inner_kernel
 def count_pairs(units, bounds, range_weights, inner, inner_used, inner_unit, table, size):
     """Weighted count of every adjacent pair of tokens, as an open-addressing table."""
-    keys = np.full(1 << 12, EMPTY, np.int64)
-    sums = np.zeros(1 << 12, np.int64)
+    keys = empty_keys(np.int64(1 << 12))
+    sums = np.empty(1 << 12, np.int64)
     filled = ZERO
     r = ZERO
     left = np.int64(-1)
@@ -88,11 +90,11 @@ def keep_pairs(all_keys, all_sums, threshold, constrained, structure, lengths, m
     num_pairs = 0
     for slot in range(all_keys.size):
         num_pairs += all_keys[slot] != EMPTY and all_sums[slot] >= threshold
-    pairs = np.zeros((max(1024, num_pairs * 2), 6), np.int64)
+    pairs = np.empty((num_pairs * 2 + 1024, 6), np.int64)
     num_slots = 1 << 12
     while num_slots < num_pairs * 4:
         num_slots *= 2
-    keys = np.full(num_slots, EMPTY, np.int64)
+    keys = empty_keys(np.int64(num_slots))
     values = np.empty(num_slots, np.int32)
     num_pairs = 0
     for slot in range(all_keys.size):
@@ -106,6 +108,7 @@ def keep_pairs(all_keys, all_sums, threshold, constrained, structure, lengths, m
             pairs[num_pairs, KEY] = key
             pairs[num_pairs, COUNT] = all_sums[slot]
             pairs[num_pairs, SEEN] = all_sums[slot]
+            pairs[num_pairs, FILLED] = 0
             pairs[num_pairs, NODE] = -1
             num_pairs += 1
     return keys, values, pairs, num_pairs
@@ -136,6 +139,35 @@ def store_positions(units, size, keys, values, pairs, num_pairs):
                 pairs[pair, FILLED] = 0
             pool = np.empty(used + (used >> 2) + 1024, np.int32)
     return pool, used
+
+
+@inner_kernel
+def lay_pairs(
+    units, bounds, range_weights, inner, inner_used, inner_unit, table, size,
+    threshold, constrained, structure, lengths, max_length,
+):  # fmt: skip
+    """Count all pairs; lay out those that may be merged and reach the threshold, and a heap of them.
+
+    Returns
+    -------
+    keys, values, pairs, num_pairs, pool, used, nodes, num_nodes, heap
+    """
+    all_keys, all_sums = count_pairs(
+        units, bounds, range_weights, inner, inner_used, inner_unit, table, size
+    )  # fmt: skip
+    keys, values, pairs, num_pairs = keep_pairs(
+        all_keys, all_sums, threshold, constrained, structure, lengths, max_length
+    )
+    all_keys, all_sums = np.empty(0, np.int64), np.empty(0, np.int64)
+    pool, used = store_positions(units, size, keys, values, pairs, num_pairs)
+    nodes = np.empty((inner_used + 4096, 2), np.int64)
+    num_nodes = store_nodes(inner, ZERO, inner_used, inner_unit, table, keys, values, pairs, nodes, ZERO)
+    heap = np.empty(num_pairs + 1024, np.int32)
+    for pair in range(num_pairs):
+        heap[pair] = pair
+    for node in range(num_pairs // 2 - 1, -1, -1):
+        sift_down(heap, num_pairs, pairs, node)
+    return keys, values, pairs, num_pairs, pool, used, nodes, num_nodes, heap
 
 
 @inner_kernel

@@ -31,6 +31,7 @@ from corpuskit.kernels.bpe_tables import (
     pair_key,
     previous_slot,
     range_of,
+    sort_first,
 )
 
 
@@ -39,7 +40,7 @@ def describe_units(units, bounds, range_weights, inner, unit_starts, size):
     """The table of composite units, their tokens with room for more, and where they occur."""
     num_units = unit_starts.size
     table = np.zeros((num_units + 1024, 7), np.int64)
-    used = inner.size
+    used = np.int64(inner.size)
     inner = grow(inner, used + 4096)
     inner_unit = np.empty(inner.size, np.int32)
     for u in range(num_units):
@@ -127,7 +128,7 @@ def find_pair(
                         across[num_across] = p
                         num_across += 1
     if x == y:
-        across[:num_across].sort()
+        sort_first(across, np.int64(num_across))
     return across, num_across, inside, num_inside
 
 
@@ -301,7 +302,7 @@ def join_inside(
             inside[num_inside] = slot
             num_inside += 1
     if x == y:
-        inside[:num_inside].sort()
+        sort_first(inside, np.int64(num_inside))
     altered = np.empty(num_inside, np.int32)
     num_altered = 0
     num_joined = 0

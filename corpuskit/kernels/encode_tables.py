@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from corpuskit.kernels.compiler import kernel
-from corpuskit.kernels.encode import NONE, find_pair
+from corpuskit.kernels.encode_lookup import NONE, find_pair
 
 BEGINNING, END, WHOLE, STRADDLING, IMPOSSIBLE = range(5)
 """Beginning of a character, its end (or middle), whole ones, more than one but not whole, not in UTF-8."""
@@ -63,11 +63,11 @@ def structures(token_bytes, token_starts, out):
 
 
 @kernel
-def _next_merge(parts, count, pairs, shift):
+def _next_merge(parts, count, pairs):
     """The lowest token that two neighbours make (NONE if none do), and where."""
     best, at = NONE, 0
     for i in range(count - 1):
-        made = find_pair(parts[i], parts[i + 1], pairs, shift)
+        made = find_pair(parts[i], parts[i + 1], pairs)
         if made < best:
             best, at = made, i
     return best, at
@@ -82,7 +82,7 @@ def _join(parts, count, at, made):
 
 
 @kernel
-def not_self_encoding(token_bytes, token_starts, byte_ids, pairs, shift, longest):
+def not_self_encoding(token_bytes, token_starts, byte_ids, pairs, longest):
     """The first token whose bytes alone are not merged into it, or -1; plain quadratic merging."""
     parts = np.empty(longest + 1, np.uint32)
     for token in range(token_starts.size - 1):
@@ -91,7 +91,7 @@ def not_self_encoding(token_bytes, token_starts, byte_ids, pairs, shift, longest
         for i in range(count):
             parts[i] = byte_ids[token_bytes[start + i]]
         while count > 1:
-            made, at = _next_merge(parts, count, pairs, shift)
+            made, at = _next_merge(parts, count, pairs)
             if made == NONE:
                 break
             count = _join(parts, count, at, made)
@@ -165,12 +165,12 @@ def _bytes_of(code, byte_ids, tokens):
 
 
 @kernel
-def characters(byte_ids, pairs, shift, left, right, made, left_codes, right_codes, size, out, unsafe):
+def characters(byte_ids, pairs, left, right, made, left_codes, right_codes, size, out, unsafe):
     """Encode every code point below 65,536 alone, and find the neighbours that are not safe.
 
     Parameters
     ----------
-    byte_ids, pairs, shift
+    byte_ids, pairs
         See `corpuskit.kernels.encode.Tables`.
     left, right, made : int64[m]
         The first merges (see above).
@@ -186,11 +186,11 @@ def characters(byte_ids, pairs, shift, left, right, made, left_codes, right_code
     words = (made.size >> 6) + 1
     left_rows = np.zeros((MAX_CLASSES, words), np.uint64)
     right_rows = np.zeros((MAX_CLASSES, words), np.uint64)
-    num_left, num_right = 0, 0
+    num_left, num_right = np.int64(0), np.int64(0)
     by_left, next_left = _chains(left, size)
     by_right, next_right = _chains(right, size)
-    by_left_code, next_left_code = _chains(left_codes, CODE_POINTS)
-    by_right_code, next_right_code = _chains(right_codes, CODE_POINTS)
+    by_left_code, next_left_code = _chains(left_codes, np.int64(CODE_POINTS))
+    by_right_code, next_right_code = _chains(right_codes, np.int64(CODE_POINTS))
     as_left, as_right = np.zeros(words, np.uint64), np.zeros(words, np.uint64)
     tokens = np.empty(3, np.uint32)
     for code in range(CODE_POINTS):
@@ -200,16 +200,16 @@ def characters(byte_ids, pairs, shift, left, right, made, left_codes, right_code
             as_right[k] = 0
         birth = np.int64(-1)
         while True:
-            made_here, at = _next_merge(tokens, count, pairs, shift)
+            made_here, at = _next_merge(tokens, count, pairs)
             death = _FOREVER if made_here == NONE else np.int64(made_here)
-            _note(as_left, tokens[count - 1], birth, death, by_left, next_left, made)
-            _note(as_right, tokens[0], birth, death, by_right, next_right, made)
+            _note(as_left, np.int64(tokens[count - 1]), birth, death, by_left, next_left, made)
+            _note(as_right, np.int64(tokens[0]), birth, death, by_right, next_right, made)
             if made_here == NONE:
                 break
             birth = death
             count = _join(tokens, count, at, made_here)
-        _note(as_left, code, np.int64(-1), _FOREVER, by_left_code, next_left_code, made)
-        _note(as_right, code, np.int64(-1), _FOREVER, by_right_code, next_right_code, made)
+        _note(as_left, np.int64(code), np.int64(-1), _FOREVER, by_left_code, next_left_code, made)
+        _note(as_right, np.int64(code), np.int64(-1), _FOREVER, by_right_code, next_right_code, made)
         for i in range(count):
             out[code, i] = tokens[i]
         left_class, num_left = _class_of(as_left, left_rows, num_left)

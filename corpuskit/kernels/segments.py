@@ -2,17 +2,15 @@
 
 A segment is a run of tokens inside which merges may happen. Chinese repeats few pre-tokens, but what
 it repeats need be stored once; an open-addressing table over the stored segments finds them again.
-The layout is that of `corpuskit.kernels.bpe`: one int32 array, each segment after a separator.
+The layout is that of `corpuskit.kernels.bpe_merging`: one int32 array, each segment between separators.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from corpuskit.kernels.bpe import HASH_MIX, HASH_SHIFT, SEPARATOR
+from corpuskit.kernels.bpe_tables import EMPTY, HASH_MIX, HASH_SHIFT, SEPARATOR
 from corpuskit.kernels.compiler import kernel
-
-_EMPTY = -1
 
 
 @kernel
@@ -56,7 +54,7 @@ def collect_segments(tokens, words, barrier, table, store, starts, counts, hashe
                 value ^= value >> HASH_SHIFT
             slot = np.int64(value & np.uint64(mask))
             found = -1
-            while table[slot] != _EMPTY:
+            while table[slot] != EMPTY:
                 candidate = table[slot]
                 if hashes[candidate] == value:
                     first = starts[candidate]
@@ -92,6 +90,29 @@ def rebuild_segment_table(table, hashes, num_segments):
     mask = table.size - 1
     for segment in range(num_segments):
         slot = np.int64(hashes[segment] & np.uint64(mask))
-        while table[slot] != _EMPTY:
+        while table[slot] != EMPTY:
             slot = (slot + 1) & mask
         table[slot] = segment
+
+
+@kernel
+def lay_segments(store, starts, order):
+    """The segments in another order, in the same layout; `starts` has the slot of each one's first token."""
+    size = 1
+    for segment in order:
+        i = starts[segment]
+        while store[i] != SEPARATOR:
+            i += 1
+        size += i + 1 - starts[segment]
+    units = np.empty(size, np.int32)
+    units[0] = SEPARATOR
+    used = 1
+    for segment in order:
+        i = starts[segment]
+        while store[i] != SEPARATOR:
+            units[used] = store[i]
+            used += 1
+            i += 1
+        units[used] = SEPARATOR
+        used += 1
+    return units

@@ -94,6 +94,16 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def shown_token(token: bytes | None) -> str:
+    """One token for a reader: white space visible, part of a character as its bytes."""
+    if token is None:
+        return "<unknown>"
+    try:
+        return visible(token.decode())
+    except UnicodeDecodeError:
+        return f"<{token.hex().upper()}>"
+
+
 def shortened(text: str) -> str:
     """A token with long runs of a few characters given as their number."""
     return _RUN.sub(lambda run: f"{run[1] * 2}…(×{len(run[0]) // len(run[1])})", text)

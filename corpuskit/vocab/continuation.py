@@ -1,7 +1,7 @@
 """Going on merging where a vocabulary's own merges end, whatever kind of vocabulary it is.
 
 Text arrives as the base's tokens. Runs of them between which nothing may merge (`corpuskit.kernels.segments`)
-are counted, and merging continues on those (`corpuskit.kernels.bpe`). A token that is made is whole
+are counted, and merging continues on those (`corpuskit.kernels.bpe_merging`). A token that is made is whole
 characters or the prefix of one, holds no ASCII, and has bytes that no token had.
 """
 
@@ -14,12 +14,10 @@ import numpy as np
 
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.vocab.character_runs import breaks_before
+from corpuskit.vocab.merge_training import NO_LIMIT, polynomial
 from corpuskit.vocab.sampling import Sample
 
 Borders = Literal["scripts", "classes"]
-
-_HASH_BASE = 0x9E3779B97F4A7C15
-_HASH_MASK = (1 << 64) - 1
 
 
 def character_structure(token: bytes | None) -> tuple[int, int, int] | None:
@@ -131,36 +129,47 @@ class Continuation:
         taken : iterable of bytes
             What no token may be made of, besides the base's tokens.
         """
-        from corpuskit.kernels import bpe
+        from corpuskit.kernels import bpe_merging, bpe_tables, segments
 
         banned = sorted(set(taken))
-        size = len(self._tokens) + num_new
-        lead, whole, missing = (np.zeros(size, np.int8) for _ in range(3))
+        first_new = len(self._tokens)
+        size = first_new + num_new
         hashes, powers = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+        lengths, structure = np.zeros(size, np.int32), np.zeros((3, size), np.int8)
         known = np.zeros(1 << (2 * (size + len(banned))).bit_length(), np.uint64)
         for token_id, token in enumerate(self._tokens):
             if token is not None:
-                value, power = _polynomial(token)
-                bpe.add_known(known, np.uint64(value or 1))
-                hashes[token_id], powers[token_id] = value, power
-                lead[token_id], whole[token_id], missing[token_id] = self._structures[token_id] or (0, 0, 0)
+                value, powers[token_id] = polynomial(token)
+                hashes[token_id], lengths[token_id] = value, len(token)
+                structure[:, token_id] = self._structures[token_id] or (0, 0, 0)
+                known[bpe_tables.find_known(known, np.uint64(value or 1))] = value or 1
         for token in banned:
-            bpe.add_known(known, np.uint64(_polynomial(token)[0] or 1))
-        segments = self._segments
-        merges, _ = bpe.continue_merges(
-            segments.store[: segments.num_stored + 1].copy(),
-            segments.counts[: segments.num_segments],
-            lead,
-            whole,
-            missing,
+            value = polynomial(token)[0] or 1
+            known[bpe_tables.find_known(known, np.uint64(value))] = value
+        found = self._segments
+        weights = found.counts[: found.num_segments]
+        order = np.argsort(-weights, kind="stable")
+        # Characters enter as the base cuts them, so there are no composite units.
+        merges, _ = bpe_merging.train_merges(
+            segments.lay_segments(found.store, found.starts, order),
+            weights[order],
+            np.array([bpe_tables.SEPARATOR], np.int32),
+            np.empty(0, np.int64),
+            True,
+            structure,
+            lengths,
+            NO_LIMIT,
             hashes,
             powers,
             known,
-            len(self._tokens),
+            np.full(known.size, -1, np.int32),
+            False,
+            first_new,
             num_new,
             min_count,
+            min_count,
         )
-        return [(left, right) for left, right in merges.tolist()]
+        return [(left, right) for left, right, _ in merges.tolist()]
 
     def joined(self, merges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes that each merge makes."""
@@ -192,21 +201,8 @@ def require_merges(found: int, asked: int, min_count: int, sample: Sample) -> No
             f"the sample ({sample.text_bytes} bytes) holds only {found} new tokens that "
             f"occur {min_count} times or more, not {asked}",
             where="num_new_tokens",
-            hint=f"ask for {found} or fewer, or give more text",
+            hint=f"ask for {found} or fewer, or give more text" if found else "give more text",
         )
-
-
-def _polynomial(token: bytes) -> tuple[int, int]:
-    """The hash of `corpuskit.kernels.bpe.continue_merges`, and the base to the token's length.
-
-    Equal bytes have equal hashes, so no token is made twice. Two different tokens share one with
-    probability about 2**-64 a pair; the later one is then not made, on every machine alike.
-    """
-    value, power = 0, 1
-    for byte in token:
-        value = (value * _HASH_BASE + byte + 1) & _HASH_MASK
-        power = (power * _HASH_BASE) & _HASH_MASK
-    return value, power
 
 
 class _Segments:

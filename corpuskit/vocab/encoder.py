@@ -1,58 +1,32 @@
 """The byte-level BPE encoder over Arrow buffers: who may use it, its tables, and its threads.
 
-A vocabulary goes through the kernels (`corpuskit.kernels.encode`) if its pattern is one of `PATTERNS`, it
-has no normaliser, its ids rise with the rank of its merges, and each of its tokens encodes to
-itself. GPT-2, cl100k, o200k, what corpuskit trains and what it extends are so. Any other goes through
-Hugging Face tokenizers, which gives the same ids wherever both apply.
+A vocabulary goes through the kernels (`corpuskit.kernels.encode`) if its pattern is one of those in
+`corpuskit.vocab.patterns`, it has no normaliser, its ids rise with the rank of its merges, and each of its
+tokens encodes to itself. GPT-2, cl100k, o200k, what corpuskit trains and what it extends are so. Any other
+goes through Hugging Face tokenizers, which gives the same ids wherever both apply.
 """
 
 from __future__ import annotations
 
-import gzip
-import importlib.resources
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from corpuskit.errors import InputError
-from corpuskit.vocab.bytelevel import (
-    CHINESE_PATTERN,
-    CL100K_PATTERN,
-    CL100K_TIKTOKEN_PATTERN,
-    GPT2_PATTERN,
-    O200K_PATTERN,
-    ByteLevelBPE,
-)
+from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.patterns import PATTERNS, Rules, cut_texts
 
 if TYPE_CHECKING:
-    from corpuskit.kernels.encode import Tables, Trie
+    from corpuskit.kernels.encode import Tables
+    from corpuskit.kernels.encode_backtrack import Trie
+    from corpuskit.kernels.encode_lookup import Pairs
 
-_GPT2, _CL100K, _O200K, _CHINESE = range(4)  # the families of corpuskit.kernels.pretokenize
-_CODE_POINTS_A_BLOCK = 64
 _PART_BYTES = 1 << 20  # text of one thread at a time
-
-
-class Rules(NamedTuple):
-    """A pattern as `corpuskit.kernels.pretokenize.cut` takes it."""
-
-    family: int
-    digits: int = 3
-    whole_end: bool = False
-
-
-PATTERNS = {
-    GPT2_PATTERN: Rules(_GPT2),
-    CL100K_PATTERN: Rules(_CL100K),
-    CL100K_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}"): Rules(_CL100K, digits=1),  # Qwen 2
-    CL100K_TIKTOKEN_PATTERN: Rules(_CL100K, whole_end=True),
-    O200K_PATTERN: Rules(_O200K),
-    CHINESE_PATTERN: Rules(_CHINESE),
-}
 
 
 class Encoder:
@@ -122,16 +96,16 @@ class Encoder:
     @cached_property
     def trie(self) -> Trie:
         """For pre-tokens of more than 128 bytes; 0.1 s for 50,000 tokens, so built when one comes."""
-        from corpuskit.kernels import encode
+        from corpuskit.kernels import encode_backtrack, encode_lookup
 
         starts = self.tables.token_starts
         bits = (2 * int(starts[-1])).bit_length()
         children = np.zeros(1 << bits, np.uint64)
-        tokens = np.full(int(starts[-1]) + 1, encode.NONE, np.uint32)
-        prefixes = np.full(len(starts) - 1, encode.NONE, np.uint32)
+        tokens = np.full(int(starts[-1]) + 1, encode_lookup.NONE, np.uint32)
+        prefixes = np.full(len(starts) - 1, encode_lookup.NONE, np.uint32)
         shift = np.uint64(64 - bits)
-        nodes = encode.fill_trie(children, shift, tokens, prefixes, self.tables.token_bytes, starts)
-        return encode.Trie(children, shift, tokens[:nodes].copy(), prefixes)
+        nodes = encode_backtrack.fill_trie(children, shift, tokens, prefixes, self.tables.token_bytes, starts)
+        return encode_backtrack.Trie(children, shift, tokens[:nodes].copy(), prefixes)
 
     def _encode(self, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from corpuskit.kernels import encode
@@ -140,16 +114,22 @@ class Encoder:
         out = np.empty(int(offsets[-1] - offsets[0]), self.dtype)
         out_offsets = np.zeros(len(offsets), np.int64)
         trie = self.__dict__.get("trie", _no_trie())
-        written = encode.encode_rows(*self.rules, data, offsets, self.tables, trie, out, out_offsets)
-        if written == encode.NEEDS_TRIE:
-            written = encode.encode_rows(*self.rules, data, offsets, self.tables, self.trie, out, out_offsets)
+        written = row = 0
+        for begin, ends in cut_texts(self.rules, data, offsets):
+            where = np.uint64(begin), ends, offsets, row, self.tables
+            after = encode.encode_pretokens(data, *where, trie, out, written, out_offsets)
+            if after[0] == encode.NEEDS_TRIE:
+                trie = self.trie
+                after = encode.encode_pretokens(data, *where, trie, out, written, out_offsets)
+            written, row = after
+        out_offsets[row + 1 :] = written
         out.resize(written, refcheck=False)
         return out, out_offsets
 
 
 @cache
 def _no_trie() -> Trie:
-    from corpuskit.kernels.encode import Trie
+    from corpuskit.kernels.encode_backtrack import Trie
 
     nothing = np.zeros(1, np.uint32)
     return Trie(np.zeros(1, np.uint64), np.uint64(63), nothing, nothing)
@@ -192,25 +172,9 @@ def require_valid(texts: pa.Array) -> None:
         raise InputError(f"the array of texts is damaged: {error}") from error
 
 
-@cache
-def _classes() -> tuple[np.ndarray, np.ndarray]:
-    """`index` and `blocks` of `corpuskit.kernels.encode.Tables`."""
-    packed = importlib.resources.files("corpuskit.vocab") / "unicode_classes.gz"
-    classes = np.frombuffer(gzip.decompress(packed.read_bytes()), np.uint8)
-    numbers: dict[bytes, int] = {}
-    index = np.array(
-        [
-            numbers.setdefault(classes[start : start + _CODE_POINTS_A_BLOCK].tobytes(), len(numbers))
-            for start in range(0, classes.size, _CODE_POINTS_A_BLOCK)
-        ],
-        np.uint16,
-    )
-    return index, np.frombuffer(b"".join(numbers), np.uint8)
-
-
 def _tables(vocabulary: ByteLevelBPE) -> Tables | None:
     """The tables, or None if the kernels would not give the vocabulary's ids."""
-    from corpuskit.kernels import encode, encode_tables
+    from corpuskit.kernels import encode, encode_lookup, encode_tables
 
     tokens = [token or b"" for token in vocabulary.tokens]
     ids = vocabulary.ids
@@ -218,25 +182,17 @@ def _tables(vocabulary: ByteLevelBPE) -> Tables | None:
     pairs = np.array(vocabulary.merges, np.int64).reshape(-1, 2)
     left, right = pairs[:, 0].copy(), pairs[:, 1].copy()
     made = np.array([ids[tokens[a] + tokens[b]] for a, b in vocabulary.merges], np.int64)
-    if not _ranks_rise(len(ids), byte_ids, left, right, made) or len(tokens) > encode.MAX_TOKENS:
+    if not _ranks_rise(len(ids), byte_ids, left, right, made) or len(tokens) > encode_lookup.MAX_TOKENS:
         return None
-    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-    token_starts = np.concatenate([[0], np.cumsum(lengths)])
-    token_bytes = np.frombuffer(b"".join(tokens) + bytes(8), np.uint8)
-    pair_table, pair_shift = _open_addressing(len(made), 1, encode.FILTER_WORDS)
-    encode.insert_pairs(pair_table, pair_shift, left, right, made)
-    longest = int(lengths.max())
-    if (
-        encode_tables.not_self_encoding(token_bytes, token_starts, byte_ids, pair_table, pair_shift, longest)
-        >= 0
-    ):
+    token_bytes, token_starts, word_table, word_shift = token_table(tokens)
+    pair_table = _pairs(left, right, made)
+    longest = int(np.diff(token_starts).max())
+    if encode_tables.not_self_encoding(token_bytes, token_starts, byte_ids, pair_table, longest) >= 0:
         return None
-    word_table, word_shift = _open_addressing(len(ids), 2)
-    encode.insert_words(word_table, word_shift, token_bytes, token_starts)
     byte_of = np.full(len(tokens), -1)
     byte_of[byte_ids] = np.arange(256)
     both = (byte_of[left] >= 0) & (byte_of[right] >= 0)
-    byte_pairs = np.full(1 << 16, encode.NONE, np.uint32)
+    byte_pairs = np.full(1 << 16, encode_lookup.NONE, np.uint32)
     byte_pairs[(byte_of[left[both]] << 8) | byte_of[right[both]]] = made[both]
     kinds = np.empty(len(tokens), np.uint8)
     encode_tables.structures(token_bytes, token_starts, kinds)
@@ -244,12 +200,11 @@ def _tables(vocabulary: ByteLevelBPE) -> Tables | None:
     first = np.flatnonzero(
         (kinds[made] == straddling) & (kinds[left] < straddling) & (kinds[right] < straddling)
     )
-    characters = np.full((encode_tables.CODE_POINTS, 4), encode.NONE, np.uint32)
+    characters = np.full((encode_tables.CODE_POINTS, 4), encode_lookup.NONE, np.uint32)
     unsafe = np.empty(1 << 16, np.bool_)
     encode_tables.characters(
         byte_ids,
         pair_table,
-        pair_shift,
         left[first],
         right[first],
         made[first],
@@ -263,11 +218,9 @@ def _tables(vocabulary: ByteLevelBPE) -> Tables | None:
     split_right = split_left.copy()
     split_left[made], split_right[made] = left, right
     return encode.Tables(
-        *_classes(),
         byte_ids,
         byte_pairs,
         pair_table,
-        pair_shift,
         word_table,
         word_shift,
         token_bytes,
@@ -289,10 +242,37 @@ def _ranks_rise(
     return len(made) == 0 or bool(made[0] > byte_ids.max() and np.all(made > left) and np.all(made > right))
 
 
-def _open_addressing(entries: int, width: int, more: int = 0) -> tuple[np.ndarray, np.uint64]:
-    """An empty table at most half full, and the shift that takes a 64-bit hash to a slot."""
-    bits = max(1, (2 * entries).bit_length())
-    return np.zeros((width << bits) + more, np.uint64), np.uint64(64 - bits)
+def _pairs(left: np.ndarray, right: np.ndarray, made: np.ndarray) -> Pairs:
+    """The merges by their perfect hash: groups of about four, slots seven eighths full at most."""
+    from corpuskit.kernels import encode_lookup
+
+    seed_bits = max(1, (len(made) // 4).bit_length())
+    slot_bits = max(1, (len(made) * 8 // 7).bit_length())
+    seed_shift = np.uint64(64 - seed_bits)
+    groups = encode_lookup.pair_groups(left, right, seed_shift)
+    sizes = np.bincount(groups, minlength=1 << seed_bits)
+    order = np.lexsort((groups, -sizes[groups]))
+    merges = left[order], right[order], made[order], groups[order]
+    while True:
+        slots = np.full(1 << slot_bits, encode_lookup.EMPTY, np.uint64)
+        seeds = np.zeros(1 << seed_bits, np.uint16)
+        pairs = encode_lookup.Pairs(slots, seeds, np.uint64(64 - slot_bits), seed_shift)
+        if encode_lookup.place_pairs(pairs, *merges):
+            return pairs
+        slot_bits += 1
+
+
+def token_table(tokens: Sequence[bytes | None]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.uint64]:
+    """`token_bytes`, `token_starts`, `words` (at most half full) and `word_shift` of `Tables`."""
+    from corpuskit.kernels import encode_lookup
+
+    lengths = np.fromiter((len(token or b"") for token in tokens), np.int64, len(tokens))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    joined = np.frombuffer(b"".join(token or b"" for token in tokens) + bytes(8), np.uint8)
+    bits = max(1, (2 * len(tokens)).bit_length())
+    words, shift = np.zeros(2 << bits, np.uint64), np.uint64(64 - bits)
+    encode_lookup.insert_words(words, shift, joined, starts)
+    return joined, starts, words, shift
 
 
 def _codes(tokens: Sequence[bytes], which: int) -> np.ndarray:

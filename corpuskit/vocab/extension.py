@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from corpuskit.vocab.continuation import (
 )
 from corpuskit.vocab.encoder import Encoder, buffers
 from corpuskit.vocab.formats import load
+from corpuskit.vocab.patterns import cut_texts
 from corpuskit.vocab.piece_extension import extend_pieces
 from corpuskit.vocab.pieces import SentencePieceModel
 from corpuskit.vocab.sampling import Sample, Texts, sample_texts
@@ -167,26 +167,12 @@ def _collect(old: ByteLevelBPE, sample: Sample) -> Continuation:
 
 def _by_kernel(encoder: Encoder, lengths: np.ndarray, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Ids of texts, and the number of the pre-token that each lies in; both int32[n]."""
-    from corpuskit.kernels import pretokenize
-
     array = pa.array(texts, pa.large_string())
     data, offsets = buffers(array)
     ids = encoder.encode_batch(array)[0].astype(np.int32)
     begins_word = np.zeros(data.size + 1, np.int32)
-    ends = np.empty(1 << 16, np.uint64)
-    for first, stop in pairwise(offsets.tolist()):
-        while first < stop:
-            count = pretokenize.cut(
-                *encoder.rules,
-                data,
-                np.uint64(first),
-                np.uint64(stop),
-                encoder.tables.index,
-                encoder.tables.blocks,
-                ends,
-            )
-            begins_word[ends[:count].astype(np.int64)] = 1
-            first = int(ends[count - 1])
+    for _, ends in cut_texts(encoder.rules, data, offsets):
+        begins_word[ends.astype(np.int64)] = 1
     token_begins = np.cumsum(lengths[ids]) - lengths[ids]
     return ids, np.cumsum(begins_word, dtype=np.int32)[token_begins]
 

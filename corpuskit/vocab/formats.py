@@ -13,8 +13,10 @@ import importlib.resources
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from corpuskit.errors import ArtifactError, InputError, MissingExtra
 from corpuskit.vocab import artifact
@@ -24,6 +26,7 @@ from corpuskit.vocab.bytelevel import (
     O200K_PATTERN,
     ByteLevelBPE,
 )
+from corpuskit.vocab.encoder import token_table
 from corpuskit.vocab.huggingface import assemble, read_json, read_tokenizer_json
 from corpuskit.vocab.pieces import SentencePieceModel
 from corpuskit.vocab.tokenizer import Tokenizer
@@ -258,28 +261,19 @@ def read_tiktoken(
     tokens: list[bytes | None] = [None] * size
     for token, rank in ranks.items():
         tokens[rank] = token
-    merges = []
-    for rank, made in enumerate(tokens):
-        if made is not None and len(made) > 1:
-            parts = _merge_below(made, ranks, rank)
-            if len(parts) == 2:
-                merges.append((ranks[parts[0]], ranks[parts[1]]))
-    return ByteLevelBPE(tuple(tokens), tuple(merges), dict(special_tokens), pattern, ignore_merges=True)
+    return ByteLevelBPE(
+        tuple(tokens), _merges_of_ranks(tokens), dict(special_tokens), pattern, ignore_merges=True
+    )
 
 
-def _merge_below(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
-    parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        candidates = [
-            (ranks[parts[i] + parts[i + 1]], i)
-            for i in range(len(parts) - 1)
-            if ranks.get(parts[i] + parts[i + 1], limit) < limit
-        ]
-        if not candidates:
-            break
-        at = min(candidates)[1]
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts
+def _merges_of_ranks(tokens: Sequence[bytes | None]) -> tuple[tuple[int, int], ...]:
+    from corpuskit.kernels import encode_lookup, encode_ranks
+
+    table = token_table(tokens)
+    left, right = np.full((2, len(tokens)), encode_lookup.NONE, np.uint32)
+    encode_ranks.split_tokens(*table, left, right)
+    is_made = left != encode_lookup.NONE
+    return tuple(zip(left[is_made].tolist(), right[is_made].tolist()))
 
 
 def _gpt2() -> ByteLevelBPE:

@@ -20,6 +20,7 @@ _HASH_MASK = (1 << 64) - 1
 _THRESHOLD_PART = 16
 
 NO_LIMIT = 1 << 30
+"""As the longest token's bytes: none."""
 
 
 def learn_merges(
@@ -67,8 +68,7 @@ def learn_merges(
     known = np.zeros(1 << (2 * size).bit_length(), np.uint64)
     known_ids = np.full(known.size, -1, np.int32)
     for token, byte in enumerate(alphabet):
-        hashes[token] = byte + 1
-        powers[token] = _HASH_BASE
+        hashes[token], powers[token] = polynomial(bytes([byte]))
         slot = bpe_tables.find_known(known, hashes[token])
         known[slot], known_ids[slot] = hashes[token], token
     lengths_of = np.diff(pretokens.starts)
@@ -101,3 +101,16 @@ def learn_merges(
         if made == len(tokens):
             tokens.append(tokens[left] + tokens[right])
     return pairs
+
+
+def polynomial(token: bytes) -> tuple[int, int]:
+    """The hash of `corpuskit.kernels.bpe_merging.train_merges`, and the base to the token's length.
+
+    Equal bytes have equal hashes, so no token is made twice. Two different tokens share one with
+    probability about 2**-64 a pair; the later one is then not made, on every machine alike.
+    """
+    value, power = 0, 1
+    for byte in token:
+        value = (value * _HASH_BASE + byte + 1) & _HASH_MASK
+        power = (power * _HASH_BASE) & _HASH_MASK
+    return value, power

@@ -15,7 +15,7 @@ import tokenizers
 from tokenizers import pre_tokenizers
 
 from corpuskit.errors import ConfigError
-from corpuskit.vocab import encoder
+from corpuskit.vocab import encoder, patterns
 
 if TYPE_CHECKING:
     from corpuskit.segment import Segmenter
@@ -123,24 +123,17 @@ def count_pretokens(
         If the pattern is no regular expression.
     """
     counted = Pretokens(max_bytes)
-    rules = encoder.PATTERNS.get(pattern)
-    split = None if rules is not None else split_by(pattern)
+    rules = patterns.PATTERNS.get(pattern)
     for chunk in _chunks(texts):
         array = pa.array(chunk, pa.large_string())
         data, offsets = encoder.buffers(array)
         word_ends = None if segmenter is None else _word_ends(segmenter, array)
-        for number, text in enumerate(chunk):
-            begin = int(offsets[number])
-            stop = int(offsets[number + 1])
-            for first, ends in (
-                _regex_ends(split, text, begin)
-                if split is not None
-                else _kernel_ends(rules or encoder.Rules(0), data, begin, stop)
-            ):
-                if word_ends is not None:
-                    low, high = np.searchsorted(word_ends, [first, int(ends[-1])], side="right")
-                    ends = np.union1d(ends, word_ends[low:high])
-                counted.add(data, first, ends)
+        cuts = _regex_ends(pattern, chunk) if rules is None else patterns.cut_texts(rules, data, offsets)
+        for first, ends in cuts:
+            if word_ends is not None:
+                low, high = np.searchsorted(word_ends, [first, int(ends[-1])], side="right")
+                ends = np.union1d(ends, word_ends[low:high])
+            counted.add(data, first, ends)
     counted.release_table()
     return counted
 
@@ -167,35 +160,16 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _kernel_ends(
-    rules: encoder.Rules, data: np.ndarray, begin: int, stop: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    from corpuskit.kernels import pretokenize
-
-    index, blocks = encoder._classes()
-    ends = np.empty(min(stop - begin, 1 << 16), np.uint64)
-    while begin < stop:
-        count = pretokenize.cut(
-            rules.family,
-            rules.digits,
-            rules.whole_end,
-            data,
-            np.uint64(begin),
-            np.uint64(stop),
-            index,
-            blocks,
-            ends,
-        )
-        yield begin, ends[:count]
-        begin = int(ends[count - 1])
-
-
-def _regex_ends(
-    split: pre_tokenizers.PreTokenizer, text: str, begin: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    pieces = split.pre_tokenize_str(text)
-    sizes = np.fromiter((len(piece.encode()) for piece, _ in pieces), np.int64, len(pieces))
-    yield begin, (begin + np.cumsum(sizes)).astype(np.uint64)
+def _regex_ends(pattern: str, texts: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+    """As `corpuskit.vocab.patterns.cut_texts`."""
+    split = split_by(pattern)
+    begin = 0
+    for text in texts:
+        pieces = split.pre_tokenize_str(text)
+        sizes = np.fromiter((len(piece.encode()) for piece, _ in pieces), np.int64, len(pieces))
+        ends = begin + np.cumsum(sizes)
+        yield begin, ends.astype(np.uint64)
+        begin = int(ends[-1])
 
 
 def _word_ends(segmenter: Segmenter, array: pa.Array) -> np.ndarray:

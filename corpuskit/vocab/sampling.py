@@ -19,6 +19,8 @@ from corpuskit.errors import InputError
 
 Texts: TypeAlias = Iterable[Any]  # str, Arrow string arrays, or RecordBatch with `text`
 
+_SHOWN_CHARACTERS = 40  # of an id in an error
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -79,7 +81,7 @@ class Sampler:
         except UnicodeEncodeError as error:
             raise InputError(
                 "text holds a lone surrogate, which has no UTF-8 form",
-                where=f"document {document_id}, character {error.start}",
+                where=f"document {_shown(document_id)}, character {error.start}",
                 hint="decode the input with errors='replace'",
             ) from error
         self._documents += 1
@@ -111,6 +113,12 @@ class Sampler:
             self._documents,
             self._bytes,
         )
+
+
+def _shown(document_id: str) -> str:
+    """An id as it can be printed; a text without one is its own."""
+    shown = document_id.encode("utf-8", "backslashreplace").decode()
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}…"
 
 
 def sample_texts(texts: Texts, sample_bytes: int, seed: int) -> Sample:

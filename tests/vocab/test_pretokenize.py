@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from corpuskit.kernels import pretokenize
-from corpuskit.vocab import encoder
+from corpuskit.vocab import patterns
 from corpuskit.vocab.bytelevel import (
     CHINESE_PATTERN,
     CL100K_PATTERN,
@@ -47,20 +46,24 @@ TEXTS = [
 ]
 
 
+def cut_all(pattern: str, texts: list[str]) -> list[bytes]:
+    """The pre-tokens of consecutive texts."""
+    data = "".join(texts).encode()
+    offsets = np.concatenate([[0], np.cumsum([len(text.encode()) for text in texts])]).astype(np.int64)
+    found, borders = [], 0
+    for begin, ends in patterns.cut_texts(patterns.PATTERNS[pattern], np.frombuffer(data, np.uint8), offsets):
+        assert begin == borders
+        found += [data[a:b] for a, b in pairwise([begin, *ends.tolist()])]
+        borders = int(ends[-1])
+    assert borders == len(data)
+    return found
+
+
 def cut(pattern: str, text: str) -> list[bytes]:
-    data = text.encode()
-    buffer = np.frombuffer(data or b"\x00", np.uint8)
-    ends = np.empty(len(data) + 1, np.uint64)
-    rules = encoder.PATTERNS[pattern]
-    count = pretokenize.cut(
-        *rules, buffer, np.uint64(0), np.uint64(len(data)), *encoder._classes(), ends
-    )  # fmt: skip
-    borders = [0, *ends[:count].tolist()]
-    assert borders[-1] == len(data)
-    return [data[a:b] for a, b in pairwise(borders)]
+    return cut_all(pattern, [text])
 
 
-@pytest.mark.parametrize("pattern", list(encoder.PATTERNS))
+@pytest.mark.parametrize("pattern", list(patterns.PATTERNS))
 def test_pre_tokens_are_those_of_the_pattern(pattern):
     split = pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
 
@@ -111,7 +114,7 @@ def test_tiktoken_cuts_the_same(pattern, theirs, seen):
 
 def test_every_code_point_is_in_tiktokens_class():
     """The table against tiktoken's answer for each class, over all of Unicode."""
-    index, blocks = encoder._classes()
+    index, blocks = patterns.unicode_classes()
     codes = np.arange(0x110000)
     classes = blocks[index[codes >> 6].astype(np.int64) * 64 + (codes & 63)]
     characters = [chr(code) for code in codes if not 0xD800 <= code < 0xE000]
@@ -130,16 +133,11 @@ def test_every_code_point_is_in_tiktokens_class():
         )
 
 
-def test_cutting_goes_on_where_the_buffer_of_ends_was_full():
-    data = ("我们 go, " * 50).encode()
-    buffer = np.frombuffer(data, np.uint8)
-    for pattern, rules in encoder.PATTERNS.items():
-        position, ends, found = np.uint64(0), np.empty(3, np.uint64), []
-        while position < len(data):
-            count = pretokenize.cut(
-                *rules, buffer, position, np.uint64(len(data)), *encoder._classes(), ends
-            )  # fmt: skip
-            found += ends[:count].tolist()
-            position = ends[count - 1]
-        whole = np.cumsum([len(piece) for piece in cut(pattern, data.decode())])
-        assert found == whole.tolist()
+@pytest.mark.parametrize("pattern", list(patterns.PATTERNS))
+def test_a_text_is_cut_as_if_it_were_alone(pattern, monkeypatch):
+    """Texts lie end to end and some are empty; the buffer of ends is full everywhere."""
+    texts = ["", "", *TEXTS, "", "a  ", " b", "", "12", "34", "'", "s", ""]
+    alone = [piece for text in texts for piece in cut(pattern, text)]
+    for room in (1, 2, 3, 1 << 13):
+        monkeypatch.setattr(patterns, "_PRETOKENS_A_CALL", room)
+        assert cut_all(pattern, texts) == alone

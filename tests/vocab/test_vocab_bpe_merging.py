@@ -9,12 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpuskit.kernels import bpe_merging, bpe_tables
-from corpuskit.vocab.extension import character_structure
+from corpuskit.vocab.continuation import Continuation, character_structure
 
 BASE, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
 
-def reference(segments, content, num_new, min_count, *, reuse=True, max_length=1 << 30, allowed=None):
+def whole_or_prefix(joined):
+    """Whether bytes are whole characters or the beginning of one."""
+    try:
+        joined.decode()
+        return True
+    except UnicodeDecodeError as error:
+        return error.start == 0 and error.reason == "unexpected end of data"
+
+
+def reference(
+    segments, content, num_new, min_count, *, reuse=True, max_length=1 << 30, allowed=None, taken=()
+):
     """Recount every pair before every merge."""
     segments = [(list(tokens), weight) for tokens, weight in segments]
     content = list(content)
@@ -37,7 +48,7 @@ def reference(segments, content, num_new, min_count, *, reuse=True, max_length=1
             break
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         joined = content[best[0]] + content[best[1]]
-        if joined in ids and not reuse:
+        if joined in taken or (joined in ids and not reuse):
             banned.add(best)
             continue
         if joined not in ids:
@@ -161,16 +172,33 @@ def test_constrained_merges_are_whole_characters_or_a_prefix_of_one(cut, texts):
     content = [bytes([b]) for b in range(0x80, 0x100) if character_structure(bytes([b]))]
     ids = {token: i for i, token in enumerate(content)}
     units = [([tuple(ids[bytes([b])] for b in unit.encode()) for unit in cut(text)], n) for text, n in texts]
-
-    def allowed(joined):
-        try:
-            joined.decode()
-            return True
-        except UnicodeDecodeError as error:
-            return error.start == 0 and error.reason == "unexpected end of data"
-
-    expected = reference(flat(units), content, 40, 1, allowed=allowed)
+    expected = reference(flat(units), content, 40, 1, allowed=whole_or_prefix)
     assert kernel(units, content, 40, 1, constrained=True) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=14), min_size=1, max_size=12),
+    num_new=st.integers(1, 25),
+    min_count=st.integers(1, 3),
+    num_taken=st.integers(0, 3),
+)
+def test_continuing_from_a_vocabulary_equals_the_reference(texts, num_new, min_count, num_taken):
+    """Tokens of several bytes and characters to start from, segments in any order, bytes that are taken."""
+    base = [b"\xe4", b"\xb8", b"\x80", "一".encode(), "一丁".encode(), "，".encode(), b"\xf0\x9f"]
+    segments = [(tokens, 1) for tokens in texts]
+    first = reference(segments, base, 3, min_count, reuse=False, allowed=whole_or_prefix)
+    content = list(base)
+    for left, right, _, _ in first:
+        content.append(content[left] + content[right])
+    taken = content[len(base) :][:num_taken]
+    continuation = Continuation(base, None)
+    for tokens in texts:
+        continuation.add(np.array(tokens, np.int32), np.zeros(len(tokens), np.int32))
+    expected = reference(
+        segments, base, num_new, min_count, reuse=False, allowed=whole_or_prefix, taken=taken
+    )
+    assert continuation.merges(num_new, min_count, taken) == [merge[:2] for merge in expected]
 
 
 def test_counts_do_not_overflow_32_bits():

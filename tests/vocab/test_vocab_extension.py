@@ -175,3 +175,15 @@ def test_character_structure():
     assert character_structure(b"\x80") == (1, 0, 0)
     for token in (None, b"a", "我a".encode(), "我想".encode()[1:5], b"\xff", b"\xc3\xc3", b"\x80" * 4):
         assert character_structure(token) is None
+
+
+def test_a_text_that_is_no_unicode_is_named_in_a_message_that_can_be_printed(small):
+    with pytest.raises(InputError, match=r"document 我\\ud800们+…, character 1") as caught:
+        vocab.extend(small, ["我\ud800" + "们" * 500], 5)
+    assert len(str(caught.value).encode()) < 400
+
+
+def test_a_corpus_in_which_nothing_repeats_asks_for_more_text(small):
+    with pytest.raises(ConfigError, match="only 0 new tokens") as caught:
+        vocab.extend(small, ["龘靐"], 5)
+    assert caught.value.hint == "give more text"

