@@ -1,4 +1,4 @@
-"""Text from a causal language model: prompts in, continuations out, whole characters only."""
+"""Text from a language model: prompts in, continuations, answers or a conversation out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from corpuskit.models.lazy import resolve
 
-_NAMES = {"Generator": "corpuskit.generate.sampler", "Sampling": "corpuskit.generate.sampling"}
+_NAMES = {
+    "Chat": "corpuskit.generate.chat",
+    "ChatFormat": "corpuskit.generate.chat",
+    "Generator": "corpuskit.generate.sampler",
+    "Sampling": "corpuskit.generate.sampling",
+    "Turn": "corpuskit.generate.chat",
+}
 
-__all__ = ["Generator", "Sampling"]
+__all__ = ["Chat", "ChatFormat", "Generator", "Sampling", "Turn"]
 
 if TYPE_CHECKING:
+    from corpuskit.generate.chat import Chat as Chat
+    from corpuskit.generate.chat import ChatFormat as ChatFormat
+    from corpuskit.generate.chat import Turn as Turn
     from corpuskit.generate.sampler import Generator as Generator
     from corpuskit.generate.sampling import Sampling as Sampling
 

@@ -1,39 +1,53 @@
-"""Prompts in, continuations out: batches, the key-value cache, and what happens at the context's end.
+"""Prompts in, continuations or answers out, through one interface for causal and encoder-decoder models.
 
-Prompts of different lengths are padded on the left, with the padding masked and positions counted
-from each prompt's first token, so a prompt continues in a batch as it would alone. Keys and values
-of earlier tokens are cached. When a row has filled the context, the window slides: the row goes on
-from the newer half of its context, recomputed once, so a text of any length costs about two
-forward passes a token at most.
+A batch gives each prompt what it would get alone: see `corpuskit.generate.padding` for lengths,
+`corpuskit.generate.sampling` for draws, and `tie_tolerance` for what floating point leaves open.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Literal, Unpack
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from corpuskit.errors import ArtifactError, ConfigError
-from corpuskit.generate.sampling import Sampling
+from corpuskit.generate.beams import search
+from corpuskit.generate.continuation import Continuation
+from corpuskit.generate.decoding import decoder_for, first_token
+from corpuskit.generate.gpt2 import arrange, supports
+from corpuskit.generate.sampling import Sampling, SamplingOptions
+from corpuskit.generate.stops import StopStrings, as_stops
 from corpuskit.generate.text import TextStream
 from corpuskit.models.loading import load, load_tokenizer, vocabulary_size
-from corpuskit.models.seeds import derive
 from corpuskit.models.tokenizers import TextTokenizer
+
+Overlong = Literal["error", "window"]
 
 
 class Generator:
-    """A causal language model that continues text.
+    """A language model that continues prompts (causal) or answers them (encoder-decoder).
 
     Parameters
     ----------
     model : PreTrainedModel
-        Any causal model of transformers.
+        Any causal or encoder-decoder model of transformers.
     tokenizer : TextTokenizer, optional
         Without one, only `generate_ids` works.
+
+    Attributes
+    ----------
+    answers : bool
+        Whether the model is an encoder-decoder.
+    vocab_size : int
+        Tokens that can be emitted.
+    context_length : int or None
+        Tokens of prompt and continuation together (encoder-decoder: of the prompt); None where
+        positions are relative, as T5's.
+    end_ids : frozenset of int
+        Tokens that end a text.
 
     Raises
     ------
@@ -43,6 +57,7 @@ class Generator:
 
     def __init__(self, model: PreTrainedModel, tokenizer: TextTokenizer | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
+        self.answers = bool(model.config.is_encoder_decoder)
         # Rows above this are padding: what `create` added, or rows no token of the tokenizer has.
         self.vocab_size = vocabulary_size(model)
         if tokenizer is not None:
@@ -52,45 +67,66 @@ class Generator:
                     hint="load the tokenizer the model was trained with, or resize the model's embedding",
                 )
             self.vocab_size = tokenizer.vocab_size
-        self.context_length = int(getattr(model.config, "max_position_embeddings", None) or 2048)
+        positions = getattr(model.config, "max_position_embeddings", None)
+        self.context_length: int | None = int(positions) if positions else None
         self.end_of_text_id = _end_of_text(model, tokenizer)
+        self.end_ids = _end_ids(model, self.end_of_text_id)
+        self._opening = [first_token(model)] if self.answers else []
 
     @classmethod
-    def load(cls, directory: str | os.PathLike, device: str = "auto") -> Generator:
+    def load(cls, directory: str | os.PathLike, device: str = "auto", dtype: str = "float32") -> Generator:
         """Load model and tokenizer from a local directory.
 
         Parameters
         ----------
         directory : path-like
-            What `corpuskit.train.fit` wrote, or any causal model in Hugging Face layout. Nothing
-            is downloaded.
+            What `corpuskit.train.fit` wrote, or any causal or encoder-decoder model in Hugging Face
+            layout. Nothing is downloaded.
         device : str
             A torch device; "auto" takes CUDA where there is one.
+        dtype : {"float32", "bfloat16"}
+            float32 weights stay mapped from the file. bfloat16 converts them: half the memory
+            afterwards, both while loading; tokens may then differ.
 
         Raises
         ------
         InputError
             If there is no model.
         ArtifactError
-            If the model or its tokenizer is damaged, or they do not fit.
+            If the model or its tokenizer is damaged, they do not fit, or it is no model that writes.
+        ConfigError
+            If there is no such dtype.
         """
+        if dtype not in ("float32", "bfloat16"):
+            raise ConfigError(f"must be float32 or bfloat16, not {dtype!r}", where="dtype")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(load(directory).to(device), load_tokenizer(directory))  # type: ignore[arg-type]
+        model = load(directory)
+        if not model.can_generate():
+            raise ArtifactError(
+                f"{type(model).__name__} does not write text",
+                where=str(directory),
+                hint="a causal or an encoder-decoder model does; this one fills in hidden tokens",
+            )
+        model.to(device, getattr(torch, dtype))  # type: ignore[arg-type]
+        if supports(model):
+            arrange(model)
+        return cls(model, load_tokenizer(directory))
 
     def generate(
         self,
         prompt: str | Sequence[str] = "",
         max_new_tokens: int = 100,
-        temperature: float = 0.7,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        repetition_penalty: float = 1.0,
+        *,
         seed: int = 0,
         num_samples: int = 1,
-        include_prompt: bool = True,
+        include_prompt: bool | None = None,
+        stop: str | Sequence[str] = (),
+        overlong: Overlong = "error",
+        batch_size: int | None = None,
+        **options: Unpack[SamplingOptions],
     ) -> str | list[str]:
-        """Continue one prompt or several.
+        """Continue or answer one prompt or several.
 
         Parameters
         ----------
@@ -99,14 +135,22 @@ class Generator:
         max_new_tokens : int
             A text ends here or at the end-of-text token. A text that outgrows the context goes on
             from the newer half of it.
-        temperature, top_k, top_p, repetition_penalty
-            See `Sampling`; temperature 0 takes the most likely token each time.
         seed : int
             The same seed gives the same text, whatever else is in the batch.
         num_samples : int
-            Texts a prompt.
-        include_prompt : bool
-            Whether the texts begin with their prompt.
+            Texts a prompt; with beams the best so many.
+        include_prompt : bool, optional
+            Whether the texts begin with their prompt. Default: where the model continues it.
+        stop : str or sequence of str
+            A text ends before the first of these.
+        overlong : {"error", "window"}
+            What to do with a prompt longer than the context: refuse it, or read only its last
+            `context_length` tokens.
+        batch_size : int, optional
+            Most texts that are written at a time. Default: all.
+        **options
+            The fields of `Sampling`: temperature, top_k, top_p, min_p, repetition_penalty,
+            no_repeat_ngram, beams, length_penalty, early_stopping.
 
         Returns
         -------
@@ -117,38 +161,59 @@ class Generator:
         Raises
         ------
         ConfigError
-            If a parameter is impossible, there is no tokenizer, a prompt is longer than the
-            context, or it is empty and there is no end-of-text token.
+            If a parameter is unknown or impossible, there is no tokenizer, a prompt is longer than
+            the context, or it is empty and there is no end-of-text token.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        tokenizer, ids = self._encode(prompts)
-        sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
-        streams = [TextStream(tokenizer, row) for row in ids for _ in range(num_samples)]
-        texts = [text if include_prompt else "" for text in prompts for _ in range(num_samples)]
-        for tokens in self._steps(ids, max_new_tokens, sampling, seed, num_samples):
-            for row, token in enumerate(tokens):
-                if token is not None:
-                    texts[row] += streams[row].push(token)
+        sampling = Sampling.of(options)
+        _positive(max_new_tokens=max_new_tokens, num_samples=num_samples, batch_size=batch_size or 1)
+        shown = not self.answers if include_prompt is None else include_prompt
+        ids = [
+            self.encode(text, f"prompt {number}" if len(prompts) > 1 else "prompt")
+            for number, text in enumerate(prompts)
+        ]
+        self._check(ids, overlong)
+        texts: list[str] = []
+        for part, samples in _batches(ids, num_samples, batch_size or len(ids) * num_samples, sampling):
+            texts += self._texts(part, max_new_tokens, sampling, seed, samples, as_stops(stop))
+        if shown:
+            texts = [prompts[place // num_samples] + text for place, text in enumerate(texts)]
         return texts[0] if isinstance(prompt, str) and num_samples == 1 else texts
 
     def stream(
         self,
-        prompt: str = "",
+        prompt: str | Sequence[int] = "",
         max_new_tokens: int = 100,
-        temperature: float = 0.7,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        repetition_penalty: float = 1.0,
+        *,
         seed: int = 0,
+        stop: str | Sequence[str] = (),
+        overlong: Overlong = "error",
+        **options: Unpack[SamplingOptions],
     ) -> Iterator[str]:
-        """The continuation that `generate` gives, piece by piece, each of whole characters."""
-        tokenizer, ids = self._encode([prompt])
-        sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
-        text = TextStream(tokenizer, ids[0])
-        for (token,) in self._steps(ids, max_new_tokens, sampling, seed, 1):
-            piece = "" if token is None else text.push(token)
-            if piece:
-                yield piece
+        """The continuation that `generate` gives, piece by piece.
+
+        Each piece is of whole characters, and none of them is part of a stop string. With beams the
+        text comes in one piece. `prompt` may also be tokens.
+        """
+        ids = self.encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
+        sampling = Sampling.of(options)
+        _positive(max_new_tokens=max_new_tokens)
+        self._check([ids], overlong)
+        stops = StopStrings(as_stops(stop))
+        if sampling.beams > 1:
+            yield from self._texts([ids], max_new_tokens, sampling, seed, range(1), as_stops(stop))
+            return
+        text = self._text(ids)
+        continuation = self._continuation([ids], sampling, self.end_ids)
+        for new in continuation.steps(max_new_tokens, seed, range(1)):
+            for _, token in new:
+                piece = stops.push(text.push(token))
+                if stops.stopped:
+                    continuation.finish(0)
+                if piece:
+                    yield piece
+        if rest := stops.finish():
+            yield rest
 
     def generate_ids(
         self,
@@ -177,133 +242,167 @@ class Generator:
         list of list of int
             The new tokens only; all samples of the first prompt first.
         """
-        rows: list[list[int]] = [[] for _ in range(len(prompts) * num_samples)]
-        greedy = sampling or Sampling(temperature=0)
-        for tokens in self._steps(prompts, max_new_tokens, greedy, seed, num_samples, stop_at_end):
-            for row, token in zip(rows, tokens, strict=True):
-                if token is not None:
-                    row.append(token)
+        _positive(max_new_tokens=max_new_tokens, num_samples=num_samples)
+        ids = [[int(token) for token in prompt] for prompt in prompts]
+        self._check(ids, "error")
+        chosen = sampling or Sampling(temperature=0)
+        ends = self.end_ids if stop_at_end else frozenset[int]()
+        if not ids:
+            return []
+        if chosen.beams > 1:
+            return self._best(ids, max_new_tokens, chosen, num_samples, ends)
+        rows: list[list[int]] = [[] for _ in range(len(ids) * num_samples)]
+        for new in self._continuation(ids, chosen, ends).steps(max_new_tokens, seed, range(num_samples)):
+            for row, token in new:
+                rows[row].append(token)
         return rows
 
-    def _encode(self, prompts: Sequence[str]) -> tuple[TextTokenizer, list[list[int]]]:
+    def encode(self, text: str, where: str = "prompt") -> list[int]:
+        """The tokens of a prompt as the model expects them; a question to T5 ends with its end token.
+
+        Raises
+        ------
+        ConfigError
+            If there is no tokenizer, or the prompt is empty and there is no end-of-text token.
+        """
+        ids = [int(token) for token in self._require_tokenizer().encode(text)]
+        if self.answers and self.end_of_text_id is not None and ids[-1:] != [self.end_of_text_id]:
+            ids.append(self.end_of_text_id)
+        if ids:
+            return ids
+        if self.end_of_text_id is None:
+            raise ConfigError(
+                "is empty, and the tokenizer has no end-of-text token to start from", where=where
+            )
+        return [self.end_of_text_id]
+
+    def _require_tokenizer(self) -> TextTokenizer:
         if self.tokenizer is None:
             raise ConfigError(
                 "this model has no tokenizer beside it",
                 where="prompt",
                 hint="use generate_ids, or put the tokenizer's files into the model's directory",
             )
-        ids = [[int(token) for token in self.tokenizer.encode(text)] for text in prompts]
-        for row in ids:
-            if not row:
-                if self.end_of_text_id is None:
-                    raise ConfigError(
-                        "is empty, and the tokenizer has no end-of-text token to start from", where="prompt"
-                    )
-                row.append(self.end_of_text_id)
-        return self.tokenizer, ids
+        return self.tokenizer
 
-    @torch.inference_mode()
-    def _steps(
+    def _said(self, ids: list[int]) -> list[int]:
+        """What the new tokens continue: the prompt, or where the model answers it what answers begin with."""
+        return self._opening if self.answers else ids
+
+    def _text(self, ids: list[int]) -> TextStream:
+        return TextStream(self._require_tokenizer(), [] if self.answers else ids)
+
+    def _continuation(
+        self, ids: Sequence[list[int]], sampling: Sampling, ends: Collection[int]
+    ) -> Continuation:
+        self.model.eval()
+        return Continuation(
+            decoder_for(self.model),
+            ids,
+            [self._said(row) for row in ids],
+            sampling,
+            self.vocab_size,
+            None if self.answers else self.context_length,
+            ends,
+            self.model.device,
+        )
+
+    def _texts(
         self,
-        prompts: Sequence[Sequence[int]],
+        ids: Sequence[list[int]],
         max_new_tokens: int,
         sampling: Sampling,
         seed: int,
-        num_samples: int,
-        stop_at_end: bool = True,
-    ) -> Iterator[list[int | None]]:
-        """The next token of every row, again and again; None once a row has ended."""
-        self._check(prompts, max_new_tokens, num_samples)
-        self.model.eval()
-        device = self.model.device
-        # What each row's next token is predicted from: its prompt and new tokens, within the context.
-        windows = [list(prompt) for prompt in prompts for _ in range(num_samples)]
-        generators = [
-            torch.Generator().manual_seed(derive(seed, f"sample {sample}"))
-            for _ in prompts
-            for sample in range(num_samples)
-        ]
-        occurred = torch.zeros(len(windows), self.vocab_size, dtype=torch.bool, device=device)
-        for row, window in enumerate(windows):
-            occurred[row, window] = True
-        running = [True] * len(windows)
-        cache: _Cache | None = None
-        for _ in range(max_new_tokens):
-            if cache is None:
-                cache, logits = _Cache.filled(self.model, windows)
-            else:
-                logits = cache.extended([window[-1] for window in windows])
-            chosen = sampling.next_tokens(logits[:, : self.vocab_size].float(), occurred, generators)
-            occurred.scatter_(1, chosen[:, None], True)
-            tokens = chosen.tolist()
-            if stop_at_end:
-                running = [
-                    going and token != self.end_of_text_id
-                    for going, token in zip(running, tokens, strict=True)
-                ]
-            yield [token if going else None for going, token in zip(running, tokens, strict=True)]
-            if not any(running):
-                return
-            for window, token in zip(windows, tokens, strict=True):
-                window.append(token)
-                if len(window) > self.context_length:
-                    del window[: -max(1, self.context_length // 2)]
-                    cache = None
+        samples: range,
+        stop: Sequence[str],
+    ) -> list[str]:
+        """The new text of each sample of each prompt."""
+        streams = [self._text(row) for row in ids for _ in samples]
+        stops = [StopStrings(stop) for _ in streams]
+        texts = [""] * len(streams)
+        if sampling.beams > 1:
+            best = self._best(ids, max_new_tokens, sampling, len(samples), self.end_ids)
+            for row, tokens in enumerate(best):
+                for token in tokens:
+                    texts[row] += stops[row].push(streams[row].push(token))
+        else:
+            continuation = self._continuation(ids, sampling, self.end_ids)
+            for new in continuation.steps(max_new_tokens, seed, samples):
+                for row, token in new:
+                    texts[row] += stops[row].push(streams[row].push(token))
+                    if stops[row].stopped:
+                        continuation.finish(row)
+        return [text + rest.finish() for text, rest in zip(texts, stops, strict=True)]
 
-    def _check(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, num_samples: int) -> None:
-        for name, value in (("max_new_tokens", max_new_tokens), ("num_samples", num_samples)):
-            if value < 1:
-                raise ConfigError(f"must be at least 1, not {value}", where=name)
+    def _best(
+        self,
+        ids: Sequence[list[int]],
+        max_new_tokens: int,
+        sampling: Sampling,
+        num_samples: int,
+        ends: Collection[int],
+    ) -> list[list[int]]:
+        """The best `num_samples` results of beam search for each prompt."""
+        if num_samples > sampling.beams:
+            raise ConfigError(
+                f"{sampling.beams} beams cannot give {num_samples} texts",
+                where="num_samples",
+                hint="more beams",
+            )
+        longest = max(map(len, ids))
+        if not self.answers and self.context_length and longest + max_new_tokens > self.context_length:
+            raise ConfigError(
+                f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit the model's context "
+                f"of {self.context_length}, and beams cannot slide it",
+                where="max_new_tokens",
+                hint="ask for fewer tokens, or sample without beams",
+            )
+        self.model.eval()
+        said = [self._said(row) for row in ids]
+        found = search(
+            decoder_for(self.model), ids, said, sampling, self.vocab_size, max_new_tokens, ends,
+            self.model.device,
+        )  # fmt: skip
+        return [text for texts in found for text in texts[:num_samples]]
+
+    def _check(self, prompts: list[list[int]], overlong: Overlong) -> None:
+        """Refuse impossible prompts; with "window" keep the end of overlong ones."""
+        if overlong not in ("error", "window"):
+            raise ConfigError(f"must be error or window, not {overlong!r}", where="overlong")
         for number, prompt in enumerate(prompts):
             where = f"prompt {number}" if len(prompts) > 1 else "prompt"
-            if not len(prompt):
+            if not prompt:
                 raise ConfigError("is empty: there is nothing to continue", where=where)
-            if len(prompt) > self.context_length:
-                raise ConfigError(
-                    f"is {len(prompt)} tokens long; the model's context holds {self.context_length}",
-                    where=where,
-                    hint="keep the end of the prompt",
-                )
+            if self.context_length is not None and len(prompt) > self.context_length:
+                if overlong == "error":
+                    raise ConfigError(
+                        f"is {len(prompt)} tokens long; the model's context holds {self.context_length}",
+                        where=where,
+                        hint='shorten it, or let only its end be read: overlong="window"',
+                    )
+                prompts[number] = prompt = prompt[-self.context_length :]
             if not 0 <= min(prompt) <= max(prompt) < self.vocab_size:
                 raise ConfigError(f"holds ids outside 0 … {self.vocab_size - 1}", where=where)
 
 
-class _Cache:
-    """The keys and values of a left-padded batch, with the mask and positions that belong to it."""
+def _batches(
+    ids: list[list[int]], num_samples: int, batch_size: int, sampling: Sampling
+) -> Iterator[tuple[list[list[int]], range]]:
+    """Prompts and sample numbers that are written together, at most `batch_size` texts, in order."""
+    if batch_size < num_samples and sampling.beams == 1:
+        for row in ids:
+            for first in range(0, num_samples, batch_size):
+                yield [row], range(first, min(first + batch_size, num_samples))
+        return
+    together = max(1, batch_size // max(num_samples, sampling.beams))
+    for first in range(0, len(ids), together):
+        yield ids[first : first + together], range(num_samples)
 
-    def __init__(self, model: PreTrainedModel, mask: Tensor) -> None:
-        self._model, self._mask, self._values = model, mask, None
 
-    @classmethod
-    def filled(cls, model: PreTrainedModel, windows: Sequence[Sequence[int]]) -> tuple[_Cache, Tensor]:
-        """A cache of the windows, and the logits after each one's last token."""
-        longest = max(map(len, windows))
-        ids = torch.zeros(len(windows), longest, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for row, window in enumerate(windows):
-            ids[row, longest - len(window) :] = torch.tensor(window)
-            mask[row, longest - len(window) :] = 1
-        cache = cls(model, mask.to(model.device))
-        positions = (cache._mask.cumsum(1) - 1).clamp(min=0)
-        return cache, cache._forward(ids.to(model.device), positions)
-
-    def extended(self, tokens: Sequence[int]) -> Tensor:
-        """Add one token a row; the logits after it."""
-        ids = torch.tensor(tokens, device=self._mask.device)[:, None]
-        self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
-        return self._forward(ids, self._mask.sum(1, keepdim=True) - 1)
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        output: Any = self._model(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=positions,
-            past_key_values=self._values,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        self._values = output.past_key_values
-        return output.logits[:, -1]
+def _positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"must be at least 1, not {value}", where=name)
 
 
 def _end_of_text(model: PreTrainedModel, tokenizer: TextTokenizer | None) -> int | None:
@@ -313,5 +412,12 @@ def _end_of_text(model: PreTrainedModel, tokenizer: TextTokenizer | None) -> int
             return tokenizer.end_of_text_id
         except ArtifactError:  # a vocabulary without special tokens
             return None
-    found = model.config.eos_token_id
+    found: Any = model.config.eos_token_id
     return found if isinstance(found, int) else None
+
+
+def _end_ids(model: PreTrainedModel, end_of_text_id: int | None) -> frozenset[int]:
+    """The end-of-text token, and what else generation_config.json lists as ends (chat models do)."""
+    listed: Any = getattr(model.generation_config, "eos_token_id", None)
+    others = listed if isinstance(listed, list) else []
+    return frozenset([*others, *([] if end_of_text_id is None else [end_of_text_id])])

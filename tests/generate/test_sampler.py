@@ -6,39 +6,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import BYTES, END, TOKENIZER, lively_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from corpuskit import errors
 from corpuskit.generate import Generator, Sampling
-from corpuskit.models import ModelConfig, create, save
+from corpuskit.models import load, save
 from corpuskit.models.tokenizers import HuggingFaceTokenizer
 from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.embeddings import resize
 from corpuskit.vocab.tokenizer import Tokenizer
-
-BYTES = tuple(bytes([i]) for i in range(256))
-END = 257
-TOKENIZER = Tokenizer(ByteLevelBPE((*BYTES, b"ab", None), ((97, 98),), {"<|endoftext|>": END}))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices of this size lose more by waiting for a second thread than they gain."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def lively_model(context=24, vocab_size=258, seed=0):
-    """A random GPT-2 with weights large enough that its greedy choices vary and are far from ties."""
-    shape = ModelConfig(layers=2, width=16, heads=4, context_length=context)
-    model = create(shape, vocab_size, seed=seed, end_of_text_id=min(END, vocab_size - 1)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() >= 2:
-                parameter.mul_(10 if "wte" in name or "wpe" in name else 8)
-    return model
-
 
 GENERATOR = Generator(lively_model(), TOKENIZER)
 
@@ -199,12 +176,95 @@ def test_other_architectures_load_and_continue_batches_as_alone(tmp_path):
     assert generator.generate_ids(rows, 10, stop_at_end=False) == alone
 
 
-def test_the_sorting_model_sorts():
+def test_rows_that_end_leave_the_batch_and_the_others_go_on_as_alone():
+    generator = Generator(lively_model(context=64), TOKENIZER)
+    rows = [[place, place + 1] for place in range(8)]
+    alone = [generator.generate_ids([row], 40, stop_at_end=False)[0] for row in rows]
+    generator.end_ids = frozenset(text[4 + 3 * place] for place, text in enumerate(alone[:5]))
+    ended = [text[: next((i for i, t in enumerate(text) if t in generator.end_ids), 40)] for text in alone]
+    assert len(set(map(len, ended))) > 3
+    assert generator.generate_ids(rows, 40) == ended
+
+
+def test_a_stop_string_cuts_where_it_begins_alone_in_a_batch_and_in_a_stream():
+    whole = [GENERATOR.generate(text, 40, temperature=0, include_prompt=False) for text in ("我", "ab", "x")]
+    for text in whole:
+        middle = len(text) // 2
+        stop = text[middle : middle + 2]
+        found = GENERATOR.generate(
+            ["我", "ab", "x"], 40, temperature=0, include_prompt=False, stop=["不出现", stop]
+        )
+        assert found == [text.split(stop)[0] for text in whole]
+        stream = list(GENERATOR.stream("我", 40, temperature=0, stop=stop))
+        assert "".join(stream) == whole[0].split(stop)[0]
+
+
+def test_a_stop_string_may_begin_in_one_token_and_end_within_another():
+    class Digits:  # a token is a digit and a bar
+        vocab_size, end_of_text_id, fingerprint = 258, None, ""
+
+        def encode(self, text):
+            return [0]
+
+        def decode(self, ids):
+            return "".join(f"{token % 10}|" for token in ids)
+
+    generator = Generator(GENERATOR.model, Digits())
+    text = generator.generate("", 20, temperature=0, include_prompt=False)
+    stop = text[5:9]  # the end of one token, a whole one, and the beginning of a third
+    found = generator.generate("", 20, temperature=0, include_prompt=False, stop=stop)
+    assert found == text.split(stop)[0]
+    assert "".join(generator.stream("", 20, temperature=0, stop=stop)) == found
+
+
+def test_overlong_prompts_are_read_from_their_window_where_that_is_asked_for():
+    long = "x" * 10 + "y" * GENERATOR.context_length
+    found = GENERATOR.generate(long, 5, temperature=0, overlong="window", include_prompt=False)
+    assert found == GENERATOR.generate("y" * GENERATOR.context_length, 5, temperature=0, include_prompt=False)
+    with pytest.raises(errors.ConfigError, match="window"):
+        GENERATOR.generate(long, 5)
+    with pytest.raises(errors.ConfigError, match="overlong"):
+        GENERATOR.generate("x", 5, overlong="ignore")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_texts_do_not_depend_on_how_many_are_written_at_a_time(batch_size):
+    options = {"temperature": 1.0, "top_k": 30, "seed": 4, "num_samples": 3}
+    expected = GENERATOR.generate(["我", "ab"], 10, **options)
+    assert GENERATOR.generate(["我", "ab"], 10, batch_size=batch_size, **options) == expected
+    assert GENERATOR.generate([], 10, batch_size=batch_size) == []
+
+
+def test_unknown_options_are_refused_by_name():
+    with pytest.raises(errors.ConfigError, match=r"top_q.*no such option.*top_p"):
+        GENERATOR.generate("a", 3, top_q=0.5)
+    with pytest.raises(errors.ConfigError, match="top_q"):
+        list(GENERATOR.stream("a", 3, top_q=0.5))
+
+
+def sorter_directory():
     data = Path(os.environ.get("CORPUSKIT_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
     directory = data / "weights" / "gpt2-sort"
     if not directory.exists():
         pytest.skip("needs weights/gpt2-sort of the shared data")
-    generator = Generator.load(directory, device="cpu")
+    return directory
+
+
+def test_the_sorting_model_sorts():
+    generator = Generator.load(sorter_directory(), device="cpu")
     everything = [list(row) for row in itertools.product(range(3), repeat=6)]
     found = generator.generate_ids(everything, 6, stop_at_end=False)
     assert found == [sorted(row) for row in everything]
+
+
+def test_the_sorting_model_sorts_with_a_larger_vocabulary(tmp_path):
+    model = load(sorter_directory())
+    resize(model, 3, [[0], [1], [2], []], init="constituents", multiple=8)
+    save(model, tmp_path)
+    generator = Generator.load(tmp_path, device="cpu")
+    assert generator.vocab_size == 7
+    everything = [list(row) for row in itertools.product(range(3), repeat=6)]
+    found = generator.generate_ids(everything, 6, stop_at_end=False)
+    # a new row starts as a copy of its constituent, so token 4 is token 1 by another name
+    named = [[token - 3 if 3 <= token < 6 else token for token in row] for row in found]
+    assert named == [sorted(row) for row in everything]

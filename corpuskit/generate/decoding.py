@@ -1,0 +1,142 @@
+"""One interface to every model that writes: read prompts, add a token a row, go on with other rows.
+
+GPT-2 is written out (`corpuskit.generate.gpt2`). Any other causal model of transformers runs its own
+forward pass with the cache it makes itself, and an encoder-decoder model reads the prompt once: its
+encoder's output and the keys and values of cross-attention are computed in `start` and kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from corpuskit.errors import ArtifactError
+from corpuskit.generate.gpt2 import GPT2Decoder, supports
+from corpuskit.generate.padding import Padded, pad_left
+
+
+class Decoder(Protocol):
+    """The state of a batch that is being continued."""
+
+    def start(self, windows: Sequence[Sequence[int]], room: int) -> Tensor:
+        """Read the windows, for at most `room` tokens to follow; the logits after each one."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Add one token a row (int64, shape (rows,)); the logits (rows, outputs) after it."""
+        ...
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows (int64), in this order; a row may be taken more than once."""
+        ...
+
+
+def decoder_for(model: PreTrainedModel) -> Decoder:
+    """A decoder that fits the model."""
+    if supports(model):
+        return GPT2Decoder(model)
+    return Seq2SeqDecoder(model) if model.config.is_encoder_decoder else CausalDecoder(model)
+
+
+class CausalDecoder:
+    """Any causal model of transformers, through its own forward pass and cache."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._counts_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self._padded: Padded
+        self._cache: Any = None
+        self._length = 0
+
+    def start(self, windows: Sequence[Sequence[int]], room: int) -> Tensor:
+        self._padded, self._cache = pad_left(windows, self._model.device), None
+        self._length = self._padded.ids.shape[1]
+        return self._forward(self._padded.ids, self._padded.positions())
+
+    def step(self, tokens: Tensor) -> Tensor:
+        starts = self._padded.starts
+        position = torch.tensor([self._length], device=tokens.device)
+        self._length += 1
+        return self._forward(tokens[:, None], (position if starts is None else position - starts)[:, None])
+
+    def select(self, rows: Tensor) -> None:
+        self._padded = self._padded.select(rows)
+        self._cache.reorder_cache(rows)
+
+    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        mask = self._padded.mask(self._length)
+        if mask is None:
+            every = torch.ones(len(ids), self._length, dtype=torch.int64, device=ids.device)
+        else:
+            every = mask[:, 0, 0].long()
+        output: Any = self._model(
+            input_ids=ids,
+            attention_mask=every,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **({"position_ids": positions.expand(len(ids), -1)} if self._counts_positions else {}),
+        )
+        self._cache = getattr(output, "past_key_values", None)
+        if self._cache is None:
+            raise ArtifactError(f"{type(self._model).__name__} keeps no keys and values to continue from")
+        return output.logits[:, -1]
+
+
+class Seq2SeqDecoder:
+    """An encoder-decoder model of transformers: T5, BART and their kin."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._first = first_token(model)
+        self._cache: Any = None
+
+    def start(self, windows: Sequence[Sequence[int]], room: int) -> Tensor:
+        """Encode the windows; the logits of the first token of each answer."""
+        device = self._model.device
+        longest = max(map(len, windows))
+        ids = torch.zeros(len(windows), longest, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)] = torch.as_tensor(window)
+            mask[row, : len(window)] = 1
+        self._mask, self._cache = mask.to(device), None
+        encoder: Any = self._model.get_encoder()
+        encoded = encoder(input_ids=ids.to(device), attention_mask=self._mask)
+        self._encoded = encoded.last_hidden_state
+        return self.step(torch.full((len(windows),), self._first, device=device))
+
+    def step(self, tokens: Tensor) -> Tensor:
+        output: Any = self._model(
+            decoder_input_ids=tokens[:, None],
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._cache = output.past_key_values
+        return output.logits[:, -1]
+
+    def select(self, rows: Tensor) -> None:
+        self._mask, self._encoded = self._mask[rows], self._encoded[rows]
+        self._cache.reorder_cache(rows)
+
+
+def first_token(model: PreTrainedModel) -> int:
+    """What the decoder starts from: the configuration's token, else T5's choice, the padding."""
+    for settings in (model.generation_config, model.config):
+        for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
+            token = getattr(settings, name, None)
+            if isinstance(token, int):
+                return token
+    raise ArtifactError(
+        "the configuration names no token for the decoder to start from",
+        where="config.json",
+        hint="set decoder_start_token_id",
+    )
