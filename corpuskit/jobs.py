@@ -37,7 +37,7 @@ class Slice:
     Attributes
     ----------
     path : str
-        Absolute path.
+        Absolute path, or URL.
     start, stop : int, int or None
         Byte range. A reader of a splittable format takes the records that *begin* in it.
     relative_path : str
@@ -47,7 +47,8 @@ class Slice:
         and entity tag or modification time); None for the user's local files, which are identified
         by size and modification time.
     size_bytes : int or None
-        Size of a remote file; None for local ones, which are asked when it is needed.
+        Size of a remote file or of one that the run made; None for the user's local files, which are
+        asked when it is needed.
     """
 
     path: str
@@ -67,7 +68,7 @@ class Output:
     kind : str
         What it holds: ``kept``, ``dropped``, ``quarantine``, ``bands`` ….
     path : str
-        Absolute path; the ledger stores it relative to the job's directory.
+        Absolute path, or URL in a stored run; the ledger stores it relative to the job's directory.
     rows, bytes : int
         Rows inside and size on disk.
     checksum : str
@@ -81,7 +82,9 @@ class Output:
     checksum: str
 
     def as_slice(self) -> Slice:
-        return Slice(self.path, relative_path=Path(self.path).name, identity=self.checksum)
+        return Slice(
+            self.path, relative_path=Path(self.path).name, identity=self.checksum, size_bytes=self.bytes
+        )
 
 
 @dataclass(frozen=True)

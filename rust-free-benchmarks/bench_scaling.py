@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -59,21 +60,21 @@ class Peaks(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.worker_bytes = 0
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def run(self) -> None:
         import psutil
 
-        while not self._stop.wait(0.25):
+        while not self._ended.wait(0.25):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    if "ray::" in " ".join(process.cmdline()[:1]):
+                    if re.match("ray::(IDLE|.*/)", " ".join(process.cmdline()[:1])):
                         self.worker_bytes = max(self.worker_bytes, process.memory_info().rss)
                 except psutil.Error:
                     continue
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ended.set()
         self.join()
 
 

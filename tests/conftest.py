@@ -12,13 +12,17 @@ settings.register_profile("corpuskit", deadline=None, max_examples=60, derandomi
 settings.load_profile("corpuskit")
 
 
-_LONG = ("test_kill.py", "test_documentation.py", "test_demo.py")
+_LONG = ("test_cluster_road.py", "test_documentation.py", "test_kill.py", "test_ray.py", "test_demo.py")
 """Modules that take minutes; started last, they would keep one process busy when all others are done."""
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has put the rest in a random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long modules first; a module's tests stay on one process, and so do all that share a cluster."""
     items.sort(key=lambda item: item.path.name not in _LONG)
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
 
 
 @pytest.fixture(scope="session")

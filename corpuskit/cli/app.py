@@ -11,6 +11,7 @@ from corpuskit.cli import (
     clean,
     dedup_more,
     documents,
+    generate,
     judge,
     models,
     quality,
@@ -50,13 +51,15 @@ def _options(
 app.command("run")(road.run)
 app.command("demo")(road.demo)
 app.command("rescue")(road.rescue)
+app.command("gc")(road.gc)
 app.command("clean")(clean.clean)
 app.command("dedup")(documents.dedup)
 app.command("dedup-substrings")(dedup_more.dedup_substrings)
 app.command("decontaminate")(dedup_more.decontaminate)
+app.command("prepare")(models.prepare)
 app.command("train")(models.train)
 app.command("search")(search.search)
-app.command("generate")(models.generate)
+app.command("generate")(generate.generate)
 app.add_typer(judge.judge, name="judge", help="Perplexity, scores of answers, what was learned by heart.")
 app.add_typer(quality.quality, name="quality", help="Train quality models and score documents.")
 app.add_typer(segment.segment, name="segment", help="Cut text into words; train, score, find new words.")

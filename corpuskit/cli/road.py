@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corpuskit.errors import ConfigError
 from corpuskit.jobs import usable_cores
 
 if TYPE_CHECKING:
+    from corpuskit.engine import Engine
     from corpuskit.pipeline.recipe import Recipe
 
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")]
@@ -48,10 +50,22 @@ def run(
     no_disk_check: Annotated[
         bool, typer.Option("--no-disk-check", help="Start even if the disk looks too small.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="What runs the tasks: local (processes of this machine) or ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster to join: auto, host:6379, ray://host:10001. Without: one of its own."),
+    ] = None,
+    scratch: Annotated[
+        str | None,
+        typer.Option(help="Directory for temporary files on each node, if the output is s3://… ."),
+    ] = None,
 ) -> None:
     """Run a recipe from crawl to model, or resume it."""
     from corpuskit.pipeline.recipe import load_recipe
 
+    tasks_on = _engine(engine, address, workers)
     overrides = list(set_ or [])
     if inputs:
         overrides.append(f"input.paths={json.dumps(inputs)}")
@@ -72,7 +86,35 @@ def run(
         next_steps.insert(0, f"look at the shards:    corpuskit shards info {loaded.output}/shards")
     if loaded.train is not None:
         next_steps.insert(1, f"write more text:       corpuskit generate {loaded.output}/model --prompt 我想")
-    _run(loaded, workers, shard, verify, not no_disk_check, next_steps)
+    if "://" in loaded.output:
+        next_steps = [f"remove what is left over:  corpuskit gc {loaded.output}"]
+    _run(loaded, tasks_on, shard, verify, not no_disk_check, next_steps, scratch)
+
+
+def _engine(name: str, address: str | None, workers: int) -> Engine:
+    from corpuskit.engine import Local, Ray
+
+    if name == "ray":
+        return Ray(address, None if address else workers)
+    if name != "local":
+        raise ConfigError(f"{name!r} is no engine", where="--engine", hint="local or ray")
+    if address is not None:
+        raise ConfigError("only a Ray cluster has an address", where="--address", hint="add --engine ray")
+    return Local(workers)
+
+
+def gc(
+    output: Annotated[str, typer.Argument(help="Output of a run: a directory, or s3://bucket/prefix.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove them; otherwise they are listed.")] = False,
+) -> None:
+    """List, or remove, files that no committed or interrupted task of a run names."""
+    from corpuskit.engine import collect_garbage
+
+    found = collect_garbage(output, remove=remove)
+    for path in found.paths:
+        print(path)
+    what = "removed" if remove else "can be removed with --remove"
+    print(f"{len(found.paths):,} files, {found.bytes / 1e6:,.1f} MB {what}", file=sys.stderr)
 
 
 def demo(
@@ -100,7 +142,7 @@ def demo(
         "and more text from the model:",
         f"  corpuskit generate {output}/model --prompt 我想",
     ]
-    _run(loaded, workers, "0/1", False, True, next_steps)
+    _run(loaded, _engine("local", None, workers), "0/1", False, True, next_steps)
 
 
 def rescue(
@@ -119,7 +161,13 @@ def rescue(
 
 
 def _run(
-    recipe: Recipe, workers: int, shard: str, verify: bool, check_disk: bool, next_steps: list[str]
+    recipe: Recipe,
+    engine: Engine,
+    shard: str,
+    verify: bool,
+    check_disk: bool,
+    next_steps: list[str],
+    scratch: str | None = None,
 ) -> None:
     from rich.console import Console
 
@@ -131,11 +179,12 @@ def _run(
     piece = ShardOf.parse(shard)
     report = run_recipe(
         recipe,
-        workers=workers,
+        engine=engine,
         shard=piece,
         verify=verify,
         check_disk=check_disk,
         observer=observer_for(Console(stderr=True)),
+        scratch=scratch,
     )
     if piece.number:
         print(f"slice {shard} has finished its part; slice 0/{piece.count} publishes the result")

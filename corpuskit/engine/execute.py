@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from corpuskit.documents import Tally
-from corpuskit.engine.ledger import input_checksums, load_entry, save_entry, task_key
+from corpuskit.engine.ledger import input_checksums
 from corpuskit.engine.local import Local
-from corpuskit.engine.protocol import Call, Engine, Observer, Session
-from corpuskit.errors import ConfigError, CorpuskitError, InputError, LedgerError, TaskError
-from corpuskit.files import remove_temporaries
-from corpuskit.jobs import VERDICTS_SUFFIX, Entry, Job, Output, Task, outputs_of
-
-
-@dataclass(frozen=True)
-class ShardOf:
-    """One slice of a run, for Slurm arrays and the like: tasks with ``index % count == number``.
-
-    Attributes
-    ----------
-    number, count : int
-        ``--shard number/count`` with 0 <= number < count.
-    """
-
-    number: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.number < self.count:
-            raise ConfigError(
-                f"{self.number}/{self.count} is not a slice", where="shard", hint="use 0/N to (N-1)/N"
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> ShardOf:
-        """Read ``i/N``."""
-        number, separator, count = text.partition("/")
-        if not (separator and number.isdecimal() and count.isdecimal()):
-            raise ConfigError(f"{text!r} is not of the form i/N", where="shard", hint="for example 0/4")
-        return cls(int(number), int(count))
+from corpuskit.engine.objects import ObjectStore, is_store_url
+from corpuskit.engine.places import Directory, Place, Stored
+from corpuskit.engine.protocol import Engine, Observer, Session
+from corpuskit.engine.shard import ShardOf
+from corpuskit.errors import CorpuskitError, TaskError
+from corpuskit.jobs import Entry, Job, Output, Task, outputs_of
 
 
 class PendingShards(CorpuskitError):
@@ -102,7 +73,7 @@ class JobResult:
 
 def run(
     job: Job,
-    output_dir: str | os.PathLike,
+    output_dir: str | os.PathLike | Place,
     *,
     workers: int = 1,
     engine: Engine | None = None,
@@ -116,8 +87,9 @@ def run(
     ----------
     job : Job
         What to do.
-    output_dir : path-like
-        Where the job's files (``<job>/<phase>/<kind>/``) and the ledger go.
+    output_dir : path-like, or URL of an object store
+        Where the job's files (``<job>/<phase>/<kind>/``) and the ledger go. In an object store
+        (``s3://bucket/prefix``) the outputs' paths are URLs.
     workers : int
         Worker processes of the local engine; 1 runs in this process. The result does not depend
         on it.
@@ -142,8 +114,10 @@ def run(
         If a task's documents do not add up, or another run holds `output_dir`.
     TaskError
         If a task fails; what was finished is kept.
+    ResourceError
+        If the object store fails again and again; what was finished is kept.
     """
-    root = Path(output_dir).absolute()
+    place = _place(output_dir)
     shard = shard or ShardOf()
     observer = observer or Observer()
     engine = engine or Local(workers)
@@ -154,9 +128,9 @@ def run(
             label = f"{job.name}/{phase}"
             tasks = job.plan(phase, done)
             try:
-                committed = _Phase(root, label).run(tasks, session, shard, verify, observer)
+                committed = _run_phase(place, label, tasks, session, shard, verify, observer)
             except TaskError as error:
-                _keep_traceback(error, root)
+                _keep_traceback(error, place)
                 raise
             done[phase] = committed.entries
             num_run += committed.num_run
@@ -164,13 +138,19 @@ def run(
     return JobResult(job.name, done, num_run, num_skipped)
 
 
-def _keep_traceback(error: TaskError, root: Path) -> None:
+def _place(output_dir: str | os.PathLike | Place) -> Place:
+    if isinstance(output_dir, (Directory, Stored)):
+        return output_dir
+    if is_store_url(output_dir):  # type: ignore[arg-type]
+        return Stored(ObjectStore(str(output_dir)))
+    return Directory(Path(output_dir).absolute())  # type: ignore[arg-type]
+
+
+def _keep_traceback(error: TaskError, place: Place) -> None:
     """Append what an unexpected failure said to ``errors.log``; users are shown one line."""
     notes = getattr(error, "__notes__", [])
     if notes:
-        root.mkdir(parents=True, exist_ok=True)  # a first task may fail before anything was published
-        with open(root / "errors.log", "a", encoding="utf-8") as log:
-            log.write(f"{error.where}\n" + "\n".join(notes) + "\n")
+        place.keep_traceback(f"{error.where}\n" + "\n".join(notes) + "\n")
 
 
 @dataclass(frozen=True)
@@ -180,122 +160,47 @@ class _Committed:
     num_skipped: int
 
 
-class _Phase:
-    def __init__(self, root: Path, label: str) -> None:
-        self._label = label
-        self._directory = root / label
-        self._ledger = root / "ledger" / label
-
-    def run(
-        self, tasks: Sequence[Task], session: Session, shard: ShardOf, verify: bool, observer: Observer
-    ) -> _Committed:
-        calls = [self._call(task) for task in tasks]
-        inputs = {call.label: input_checksums(call.task) if verify else None for call in calls}
-        entries: dict[int, Entry] = {}
+def _run_phase(
+    place: Place,
+    label: str,
+    tasks: Sequence[Task],
+    session: Session,
+    shard: ShardOf,
+    verify: bool,
+    observer: Observer,
+) -> _Committed:
+    calls = [place.call(task, label) for task in tasks]
+    inputs = {call.label: input_checksums(call.task) if verify else None for call in calls}
+    entries = place.load(calls, label, inputs)
+    if verify:
         for call in calls:
-            path, verified = self._entry_path(call), inputs[call.label]
-            entry = load_entry(path, self._directory, call.key, verified)
-            if entry is not None:
-                entries[call.task.index] = entry
-                if verify:
-                    save_entry(entry, path, self._directory, verified)
-        skipped = len(entries)
-        to_run = [
-            call
-            for call in calls
-            if call.task.index not in entries and call.task.index % shard.count == shard.number
-        ]
-        total = sum(call.task.input_bytes for call in to_run)
-        observer.phase_started(self._label, len(to_run), skipped, total)
-        for call, outcome in session.run(to_run, observer.progress):
-            if outcome.tally is not None:
-                outcome.tally.check(call.label)
-            entry = Entry(call.task.name, call.key, outcome)
-            save_entry(entry, self._entry_path(call), self._directory, inputs[call.label])
-            Path(call.checkpoint_path).unlink(missing_ok=True)
-            entries[call.task.index] = entry
-            observer.task_finished(entry)
-        if len(entries) < len(calls):
-            raise PendingShards(
-                f"{len(calls) - len(entries)} of {len(calls)} tasks belong to other slices and are not done",
-                where=self._label,
-                hint=f"slice {shard.number}/{shard.count} has finished its part; run it again when "
-                "the others have too",
-            )
-        if shard.count == 1:
-            self._remove_orphans(entries.values())
-        observer.phase_finished(self._label)
-        return _Committed(tuple(entries[task.index] for task in tasks), len(to_run), skipped)
-
-    def _call(self, task: Task) -> Call:
-        label = f"{self._label}/{task.name}"
-        return Call(
-            task,
-            label,
-            task_key(task, label),
-            str(self._directory),
-            str(self._ledger / f"{task.name}.parts.json"),
+            if call.task.index in entries:
+                place.save(entries[call.task.index], call, label, inputs[call.label])
+    skipped = len(entries)
+    to_run = [
+        call
+        for call in calls
+        if call.task.index not in entries and call.task.index % shard.count == shard.number
+    ]
+    observer.phase_started(label, len(to_run), skipped, sum(call.task.input_bytes for call in to_run))
+    for call, outcome in session.run(to_run, observer.progress):
+        if outcome.tally is not None:
+            outcome.tally.check(call.label)
+        entry = Entry(call.task.name, call.key, outcome)
+        place.save(entry, call, label, inputs[call.label])
+        entries[call.task.index] = entry
+        observer.task_finished(entry)
+    if len(entries) < len(calls):
+        raise PendingShards(
+            f"{len(calls) - len(entries)} of {len(calls)} tasks belong to other slices and are not done",
+            where=label,
+            hint=f"slice {shard.number}/{shard.count} has finished its part; run it again when "
+            "the others have too",
         )
-
-    def _entry_path(self, call: Call) -> Path:
-        return self._ledger / f"{call.task.name}.json"
-
-    def _remove_orphans(self, entries: Iterable[Entry]) -> None:
-        """Files of earlier configurations or interrupted writes that no entry names."""
-        named = {output.path for entry in entries for output in entry.outcome.outputs}
-        for path in list(self._directory.rglob("*")):
-            if path.is_file() and str(path) not in named:
-                path.unlink()
-        live = {entry.task for entry in entries}
-        for path in [*self._ledger.glob("*.json"), *self._ledger.glob(f"*{VERDICTS_SUFFIX}")]:
-            if path.stem not in live:
-                path.unlink()
-
-
-@contextlib.contextmanager
-def hold(output_dir: str | os.PathLike, shard: ShardOf | None = None) -> Iterator[Path]:
-    """Hold an output directory for one run, so that a second run started by mistake refuses.
-
-    A plain run holds it alone; slices share it with each other, each slice once.
-
-    Raises
-    ------
-    LedgerError
-        If another living process holds it; the message says which.
-    """
-    shard = shard or ShardOf()
-    root = Path(output_dir).absolute()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        everyone = (root / ".run.lock").open("a+", encoding="utf-8")
-        mine = (root / f".run-{shard.number}-of-{shard.count}.lock").open("a+", encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"cannot be used as output directory: {error.strerror}",
-            where=str(root),
-            hint="choose a directory that can be written",
-        ) from error
-    with everyone, mine:
-        _lock(everyone, fcntl.LOCK_EX if shard.count == 1 else fcntl.LOCK_SH, root)
-        _lock(mine, fcntl.LOCK_EX, root)
-        if shard.count == 1:
-            remove_temporaries(root)
-        yield root
-
-
-def _lock(handle: TextIO, mode: int, root: Path) -> None:
-    try:
-        fcntl.flock(handle, mode | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.seek(0)
-        raise LedgerError(
-            f"another run holds this directory ({handle.read().strip() or 'unknown process'})",
-            where=str(root),
-            hint="wait for it, or choose another output directory",
-        ) from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()}\n")
-    handle.flush()
+    if shard.count == 1:
+        place.finish(entries.values(), label)
+    observer.phase_finished(label)
+    return _Committed(tuple(entries[task.index] for task in tasks), len(to_run), skipped)
 
 
 def remove_work(output_dir: str | os.PathLike, job_name: str) -> None:

@@ -1,7 +1,8 @@
 """The ledger: which tasks are committed, under which key.
 
-One JSON file a task. An entry is written after the task's files are renamed into place, so what
-the ledger names exists, and what it does not name is not part of the result. A task is skipped
+One JSON file a task. An entry is written after the task's files are in place (renamed on a disk, sent
+under keys of their own to an object store), so what the ledger names exists, and what it does not name is
+not part of the result. A task is skipped
 when its entry's key still matches: the function, the configuration, the inputs (size and
 modification time, or checksum for files of this run), the package's sources and the versions of
 the libraries that can change a result.
@@ -22,7 +23,7 @@ import xxhash
 
 from corpuskit.documents import Tally
 from corpuskit.errors import ConfigError, InputError
-from corpuskit.files import checksum, write_json
+from corpuskit.files import checksum, json_text
 from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task
 
 # Libraries whose version can change the bytes a task writes.
@@ -116,51 +117,41 @@ def _plain(value: Any) -> Any:
     )
 
 
-def load_entry(
-    path: Path, directory: Path, key: str, verified_inputs: Sequence[str] | None = None
-) -> Entry | None:
-    """The committed entry at `path`, or None where there is none that is valid for `key`.
+def entry_text(entry: Entry, base: str, verified_inputs: Sequence[str] | None = None) -> str:
+    """What is written for a committed task; outputs relative to `base`, the phase's directory or URL."""
+    outcome = entry.outcome
+    content = {
+        "task": entry.task,
+        "key": entry.key,
+        "outputs": [
+            {**dataclasses.asdict(o), "path": o.path.removeprefix(f"{base}/")} for o in outcome.outputs
+        ],
+        "tally": None if outcome.tally is None else outcome.tally.to_dict(),
+        "metrics": dict(outcome.metrics),
+        "verified_inputs": None if verified_inputs is None else list(verified_inputs),
+    }
+    return json_text(content)
 
-    Outputs must exist with their recorded size. With `verified_inputs` (checksums of the user's
-    files as they are now) the outputs' checksums are compared too, and the inputs' with those
-    recorded by an earlier verified run, so a damaged or silently changed file is noticed.
-    """
+
+def parse_entry(text: str | bytes, base: str, key: str) -> tuple[Entry, list[str] | None] | None:
+    """The entry and the recorded checksums of its inputs, or None where it is damaged or for another key."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(text)
         if stored["key"] != key:
             return None
-        outputs = tuple(Output(**{**o, "path": str(directory / o["path"])}) for o in stored["outputs"])
+        outputs = tuple(Output(**{**o, "path": f"{base}/{o['path']}"}) for o in stored["outputs"])
         tally = None if stored["tally"] is None else Tally.from_dict(stored["tally"])
         entry = Entry(stored["task"], stored["key"], Outcome(outputs, tally, stored["metrics"]))
-        if not all(Path(output.path).stat().st_size == output.bytes for output in outputs):
-            return None
-        if verified_inputs is not None:
-            recorded = stored["verified_inputs"]
-            if recorded is not None and recorded != list(verified_inputs):
-                return None
-            if not all(checksum(output.path) == output.checksum for output in outputs):
-                return None
-    except (OSError, ValueError, KeyError, TypeError):
+        return entry, stored["verified_inputs"]
+    except (ValueError, KeyError, TypeError):
         return None
-    return entry
 
 
-def save_entry(
-    entry: Entry, path: Path, directory: Path, verified_inputs: Sequence[str] | None = None
-) -> None:
-    """Commit: from here on the task is done."""
-    outcome = entry.outcome
-    write_json(
-        path,
-        {
-            "task": entry.task,
-            "key": entry.key,
-            "outputs": [
-                {**dataclasses.asdict(o), "path": Path(o.path).relative_to(directory).as_posix()}
-                for o in outcome.outputs
-            ],
-            "tally": None if outcome.tally is None else outcome.tally.to_dict(),
-            "metrics": dict(outcome.metrics),
-            "verified_inputs": None if verified_inputs is None else list(verified_inputs),
-        },
-    )
+def named_outputs(text: str | bytes) -> list[str]:
+    """Paths, relative to the phase's directory, that an entry or a checkpoint names; none if damaged."""
+    try:
+        stored = json.loads(text)
+        parts = [stored] if "outputs" in stored else stored["parts"]
+        return [output["path"] for part in parts for output in part["outputs"]]
+    except (ValueError, KeyError, TypeError):
+        return []

@@ -127,7 +127,7 @@ class _Pool:
                     else:
                         finished, worker.call = worker.call, None
                         if finished is not None:
-                            yield finished, _result(finished, message)
+                            yield finished, result_of(finished, message)
         finally:
             self.stop(only_busy=True)
 
@@ -209,7 +209,8 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _result(call: Call, message: tuple[str, Any]) -> Outcome:
+def result_of(call: Call, message: tuple[str, Any]) -> Outcome:
+    """The outcome that a worker sent, or the error it sent, raised."""
     kind, value = message
     if kind == "error":
         raise value

@@ -7,11 +7,13 @@ and committing happen in `corpuskit.engine.execute`, once, for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from corpuskit.engine.objects import ObjectStore
+from corpuskit.engine.staging import execute_staged
 from corpuskit.jobs import Entry, Outcome, Task, Workspace
 
 
@@ -27,7 +29,11 @@ class Call:
     key : str
         The ledger key.
     directory, checkpoint_path : str
-        See `corpuskit.jobs.Workspace`.
+        See `corpuskit.jobs.Workspace`; keys of `store` where there is one.
+    store : ObjectStore, optional
+        Where inputs and outputs of the run lie, if not on a disk that every process sees.
+    directories : tuple of (str, str)
+        The driver's paths, as inputs and configurations name them, and the keys of their copies in `store`.
     """
 
     task: Task
@@ -35,9 +41,13 @@ class Call:
     key: str
     directory: str
     checkpoint_path: str
+    store: ObjectStore | None = None
+    directories: tuple[tuple[str, str], ...] = ()
 
     def execute(self, report_progress: Callable[[int], None]) -> Outcome:
         """Run the task function in this process."""
+        if self.store is not None:
+            return execute_staged(self, self.store, report_progress)
         workspace = Workspace(
             Path(self.directory), Path(self.checkpoint_path), self.key, self.task.name, report_progress
         )
@@ -56,6 +66,18 @@ class Engine(Protocol):
     """Opens sessions; what a session needs (processes, connections) lives as long as it does."""
 
     def session(self) -> AbstractContextManager[Session]: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine whose session is open already, and stays open: for several jobs one after another."""
+
+    opened: Session
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """The session, without ending it."""
+        yield self.opened
 
 
 class Observer:

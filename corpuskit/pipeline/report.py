@@ -98,9 +98,9 @@ class Report:
             "peak_memory_bytes": peak_memory_bytes(),
         }
 
-    def save(self) -> Path:
-        """Write `report.json` into the output directory."""
-        path = Path(self.output) / FILE_NAME
+    def save(self, directory: str | Path | None = None) -> Path:
+        """Write `report.json` into the output directory, or another."""
+        path = Path(directory or self.output) / FILE_NAME
         write_json(path, json.loads(json.dumps(self.to_dict(), default=str)))
         return path
 

@@ -17,7 +17,7 @@ from corpuskit.documents import ID, TEXT, restore_dropped
 from corpuskit.errors import InputError
 from corpuskit.files import arrow_path, atomic_path
 from corpuskit.parts import read_documents
-from corpuskit.pipeline.run import WORK
+from corpuskit.pipeline.homes import WORK
 
 
 def dropped_files(output_dir: str | Path) -> list[Path]:

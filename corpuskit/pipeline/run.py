@@ -9,10 +9,14 @@ The output directory::
     vocabularies/<name>/  tokenizer artifacts
     shards/               the token dataset
     model/                checkpoints, and the model in Hugging Face layout
+
+The same under a prefix of an object store (``s3://bucket/prefix``), without the model.
 """
 
 from __future__ import annotations
 
+import glob
+import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -23,19 +27,22 @@ from typing import Any
 
 from corpuskit.clean.examples import SurveyOptions
 from corpuskit.documents import DroppedText, Tally
-from corpuskit.engine import Engine, JobResult, Local, Observer, PendingShards, ShardOf, hold
+from corpuskit.engine import Engine, JobResult, Local, ObjectStore, Observer, PendingShards, ShardOf
 from corpuskit.engine import run as run_job
-from corpuskit.errors import CorpuskitError, InputError, LedgerError
+from corpuskit.engine.objects import is_store_url
+from corpuskit.engine.protocol import Opened
+from corpuskit.errors import ConfigError, CorpuskitError, InputError, LedgerError
 from corpuskit.files import checksum, require_free_space, write_json
 from corpuskit.ingest import IngestJob, expand_inputs
+from corpuskit.ingest.remote import is_url
 from corpuskit.jobs import Job, Slice
 from corpuskit.parts import read_documents
 from corpuskit.pipeline.cleaning_report import make_report
+from corpuskit.pipeline.homes import Home, open_home
 from corpuskit.pipeline.recipe import DecontaminateSection, Recipe, dump_recipe
-from corpuskit.pipeline.report import Report, StageReport
+from corpuskit.pipeline.report import FILE_NAME, Report, StageReport
 from corpuskit.vocab import Tokenizer, VocabularyJob, unpack_artifact
 
-WORK = "work"
 CLEANING_PAGE = "cleaning.html"
 
 # Bytes of documents between phases, dropped rows and shards for each byte of decompressed input:
@@ -112,6 +119,7 @@ def run_recipe(
     verify: bool = False,
     check_disk: bool = True,
     observer: RunObserver | None = None,
+    scratch: str | None = None,
 ) -> Report:
     """Run a recipe to its end, or resume it.
 
@@ -130,23 +138,39 @@ def run_recipe(
         Refuse to start when the disk looks too small.
     observer : RunObserver, optional
         Receives progress.
+    scratch : str, optional
+        Where the output is an object store: directory for temporary files, on each node's own disk.
 
     Raises
     ------
     corpuskit.errors.CorpuskitError
         What was wrong, where, and what to do; finished tasks are kept, and the same call resumes.
     """
-    if check_disk:
-        require_free_space(recipe.output, estimate_disk_bytes(recipe))
-    with hold(recipe.output, shard) as output:
-        run = _Run(recipe, output, engine or Local(workers), shard, verify, observer or RunObserver())
-        return run.execute()
+    output = _output_of(recipe, scratch)
+    if check_disk and not isinstance(output, ObjectStore):
+        require_free_space(output, estimate_disk_bytes(recipe))
+    engine = engine or Local(workers)
+    # One session for all jobs: a cluster is joined once, and worker processes start once.
+    with open_home(output, shard) as home, engine.session() as session:
+        return _Run(recipe, home, Opened(session), shard, verify, observer or RunObserver()).execute()
+
+
+def _output_of(recipe: Recipe, scratch: str | None) -> str | ObjectStore:
+    if not is_store_url(recipe.output):
+        return recipe.output
+    if recipe.train is not None:
+        raise ConfigError(
+            "training needs shards on a disk, and this run's output is an object store",
+            where="train",
+            hint="leave the sections train and generate out, then: corpuskit train on the shards",
+        )
+    return ObjectStore(recipe.output, scratch)
 
 
 @dataclass
 class _Run:
     recipe: Recipe
-    output: Path
+    home: Home
     engine: Engine
     shard: ShardOf | None
     verify: bool
@@ -154,7 +178,11 @@ class _Run:
     report: Report = field(init=False)
 
     def __post_init__(self) -> None:
-        self.report = Report(str(self.output))
+        self.report = Report(self.home.name)
+
+    @property
+    def output(self) -> Path:
+        return self.home.path
 
     @property
     def leads(self) -> bool:
@@ -164,14 +192,18 @@ class _Run:
     def execute(self) -> Report:
         if self.leads:
             write_json(self.output / "recipe.json", dump_recipe(self.recipe))
+            self.home.send("recipe.json")
+        for path in _own_files(self.recipe):
+            self.home.add(path)
         documents = self._documents()
         self._vocabularies(documents)
         self._shards(documents)
         if self.leads:
             self._train()
             self._generate()
-            self.report.tally.check(str(self.output))
-            self.report.save()
+            self.report.tally.check(self.home.name)
+            self.report.save(self.output)
+            self.home.send(FILE_NAME)
         return self.report
 
     def _documents(self) -> list[Slice]:
@@ -179,15 +211,18 @@ class _Run:
         result = self._job("clean", ingest_job(self.recipe))
         if self.leads:
             inputs = self.recipe.input
-            page = make_report("cleaning", inputs.paths, self.recipe.cleaner(), result, inputs.rescued)
+            kinds = ("survey", "dropped") if inputs.rescued else ("survey",)
+            measured = self.home.local_result(result, *kinds)
+            page = make_report("cleaning", inputs.paths, self.recipe.cleaner(), measured, inputs.rescued)
             page.save(self.output / CLEANING_PAGE)
+            self.home.send(CLEANING_PAGE)
         documents, kept = _kept(result), result.tally.kept
         rescued = [_rescued_slice(path) for path in self.recipe.input.rescued]
         documents += rescued
         self.report.rescued = sum(_count_rows(piece) for piece in rescued)
         kept += self.report.rescued
         if kept == 0:
-            raise _nothing_left(result.tally, self.output)
+            raise _nothing_left(result.tally, self.home.name)
         if self.recipe.boilerplate is not None:
             lines = self.recipe.boilerplate.job(tuple(documents), dropped_text=self.recipe.dropped_text)
             result = self._job("boilerplate", lines)
@@ -223,7 +258,7 @@ class _Run:
         started = time.monotonic()
         result = run_job(
             job,
-            self.output / WORK,
+            self.home.place,
             engine=self.engine,
             shard=self.shard,
             verify=self.verify,
@@ -256,18 +291,22 @@ class _Run:
             return
         job = VocabularyJob(specs, tuple(documents), self.recipe.seed)
         result = self._job("vocabularies", job)
-        for spec, entry in zip(specs, result.entries["train"], strict=True):
+        entries = self.home.local(result.entries["train"], "vocabulary")
+        for spec, entry in zip(specs, entries, strict=True):
             (artifact,) = entry.outputs("vocabulary")
             directory = self.output / "vocabularies" / spec.name
-            if self.leads:
+            if self.leads or self.home.private:
                 unpack_artifact(artifact.path, directory)
+                if self.leads:
+                    self.home.send(f"vocabularies/{spec.name}")
             elif not _is_tokenizer(directory, entry.outcome.metrics["fingerprint"]):
                 raise PendingShards(
                     "slice 0 has not put the vocabulary in place yet",
                     where=str(directory),
                     hint="run this slice again when slice 0 has",
                 )
-            self.report.vocabularies[spec.name] = {"path": str(directory), **entry.outcome.metrics}
+            where = f"{self.home.name}/vocabularies/{spec.name}"
+            self.report.vocabularies[spec.name] = {"path": where, **entry.outcome.metrics}
 
     def _tokenizer_directory(self) -> Path:
         section = self.recipe.shards
@@ -284,6 +323,7 @@ class _Run:
 
         directory = self._tokenizer_directory()
         tokenizer = Tokenizer.load(directory)
+        self.home.add(directory)
         job = ShardsJob(
             documents=tuple(documents),
             tokenizer_dir=str(directory),
@@ -295,17 +335,16 @@ class _Run:
         result = self._job("shards", job)
         if not self.leads:
             return
-        target = self.output / "shards"
+        target, entries = self.output / "shards", result.entries["encode"]
         whole = dump_recipe(self.recipe)
-        publish(
-            result.entries["encode"],
-            target,
-            tokenizer,
-            provenance={"recipe": {name: whole[name] for name in _SHARD_SECTIONS}},
-        )
-        _copy_tree(directory, target / "tokenizer")
+        provenance = {"recipe": {name: whole[name] for name in _SHARD_SECTIONS}}
+        fingerprint = f"{tokenizer.fingerprint} {json.dumps(provenance, sort_keys=True)}"
+        if not self.home.is_published(entries, fingerprint):
+            publish(self.home.local(entries, "shard"), target, tokenizer, provenance=provenance)
+            _copy_tree(directory, target / "tokenizer")
+            self.home.send_shards(entries, fingerprint)
         facts = info(target)
-        self.report.shards = {"path": str(target)} | {
+        self.report.shards = {"path": f"{self.home.name}/shards"} | {
             name: facts[name] for name in ("tokens", "documents", "num_shards", "dtype", "fingerprint")
         }
 
@@ -369,6 +408,19 @@ def _decontamination(section: DecontaminateSection, dropped_text: DroppedText, d
     )
 
 
+def _own_files(recipe: Recipe) -> list[str]:
+    """The user's files and directories that tasks read beside the documents, where they are local paths."""
+    paths = [*recipe.cleaner().files, *recipe.input.rescued]
+    paths += [spec.base for spec in recipe.vocabularies if spec.base is not None]
+    if recipe.shards is not None and recipe.shards.word_starts is not None:
+        paths.append(recipe.shards.word_starts)
+    if recipe.decontaminate is not None:
+        for pattern in (*recipe.decontaminate.against, *recipe.decontaminate.background):
+            found = [] if is_url(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207
+            paths += [str(Path(path).absolute()) for path in found]
+    return [path for path in paths if Path(path).exists()]
+
+
 def _is_tokenizer(directory: Path, fingerprint: str) -> bool:
     try:
         return Tokenizer.load(directory).fingerprint == fingerprint
@@ -399,13 +451,13 @@ def _count_rows(piece: Slice) -> int:
     return sum(batch.num_rows for batch in read_documents(piece.path, ["id"]))
 
 
-def _nothing_left(tally: Tally, output: Path) -> InputError:
+def _nothing_left(tally: Tally, output: str) -> InputError:
     reasons = {**tally.dropped, **tally.quarantined}
     most = sorted(reasons.items(), key=lambda item: -item[1])[:5]
     listed = ", ".join(f"{reason} {count}" for reason, count in most) or "the input is empty"
     return InputError(
         f"none of the {tally.documents_in} documents was kept: {listed}",
-        where=str(output),
+        where=output,
         hint="look at the dropped rows under work/, choose another preset, or rescue some",
     )
 

@@ -79,3 +79,73 @@ class Processes:
             while Path(f"/proc/{victim}/stat").read_text().split()[2] != "Z":
                 time.sleep(0.01)
         return [Task(i, process, (), (phase, i)) for i in range(6)]
+
+
+def sleep(task: Task, workspace: Workspace) -> Outcome:
+    time.sleep(task.config)
+    with workspace.publish("slept", suffix=".txt") as publication:
+        publication.path.write_text(task.name)
+    return Outcome((publication.output,), Tally(1, 1))
+
+
+@dataclass(frozen=True)
+class Sleepers:
+    """Tasks that take a while."""
+
+    tasks: int
+    seconds: float
+    memory_bytes: int = 1 << 20
+    name = "sleepers"
+    phases = ("sleep",)
+
+    def plan(self, phase, done):
+        return [Task(i, sleep, (), self.seconds, self.memory_bytes) for i in range(self.tasks)]
+
+
+def parts(task: Task, workspace: Workspace) -> Outcome:
+    done = workspace.load_checkpoint()
+    begun_at = len(done)
+    flag = Path(Path(task.inputs[0].path).read_text())
+    for number in range(begun_at, 4):
+        if number == 2 and not flag.exists():
+            flag.touch()
+            raise ValueError("stopped after 2 parts")
+        with workspace.publish("part", number, suffix=".txt") as publication:
+            publication.path.write_text(str(number))
+        done = [*done, {"outputs": [publication.output], "position": number}]
+        workspace.save_checkpoint(done)
+    return Outcome(tuple(o for part in done for o in part["outputs"]), metrics={"begun_at": begun_at})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One task of four parts that stops once in the middle."""
+
+    paths: tuple[str, ...]
+    name = "parts"
+    phases = ("parts",)
+
+    def plan(self, phase, done):
+        return [Task(0, parts, (Slice(self.paths[0], relative_path="x"),))]
+
+
+@dataclass(frozen=True)
+class DirectoryConfig:
+    directory: str
+
+
+def read_directory(task: Task, workspace: Workspace) -> Outcome:
+    text = (Path(task.config.directory) / "deep" / "a.txt").read_text(encoding="utf-8")
+    return Outcome((), metrics={"text": text})
+
+
+@dataclass(frozen=True)
+class ReadDirectory:
+    """One task that reads a directory which its configuration names."""
+
+    directory: str
+    name = "directory"
+    phases = ("read",)
+
+    def plan(self, phase, done):
+        return [Task(0, read_directory, (), DirectoryConfig(self.directory))]
