@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from corpuskit.cli import shards_exchange
+from corpuskit.cli.parameters import options_named
 from corpuskit.cli.road import DEFAULT_WORKERS, Workers
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ Format = Annotated[
 ]
 TextColumn = Annotated[str, typer.Option(help="Column or key that holds the text.")]
 DEFAULT_SHARD_TOKENS = 1 << 27
+
+_OPTIONS = {
+    "out": "--output",
+    "seed": "--seed",
+    "shard_tokens": "--shard-tokens",
+    "source": "--source",
+    "validation": "--validation",
+}
+"""What the library calls these options."""
 
 
 @shards.command("write")
@@ -108,7 +118,8 @@ def shards_merge(
     """Make one dataset of several; their shards are linked, not copied, where the disk can."""
     from corpuskit.shards import merge
 
-    result = merge(datasets, output)
+    with options_named(_OPTIONS):
+        result = merge(datasets, output)
     if result.repeated_documents:
         print(
             f"note: {result.repeated_documents:,} documents have the id of an earlier one, such as "
@@ -128,7 +139,8 @@ def shards_split(
     """Split a dataset into train and validation, by a hash of each document's id."""
     from corpuskit.shards import split
 
-    result = split(dataset, output, validation=validation, seed=seed, shard_tokens=shard_tokens)
+    with options_named(_OPTIONS):
+        result = split(dataset, output, validation=validation, seed=seed, shard_tokens=shard_tokens)
     for name, manifest in (("train", result.train), ("validation", result.validation)):
         print(f"{output / name}: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
 
@@ -140,7 +152,8 @@ def shards_reshard(
     """Write a dataset again with shards of another size."""
     from corpuskit.shards import reshard
 
-    reshard(dataset, output, shard_tokens=shard_tokens)
+    with options_named(_OPTIONS):
+        reshard(dataset, output, shard_tokens=shard_tokens)
     shards_info(output)
 
 
@@ -183,7 +196,8 @@ def shards_repair(
         Path | None, typer.Option(help="A copy of the dataset, to take whole shards from.")
     ] = None,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Drop what stays damaged, and an append that did not finish.")
+        bool,
+        typer.Option("--drop", help="Drop what stays damaged, and a write or append that did not finish."),
     ] = False,
     lost_ids: Annotated[
         Path | None, typer.Option(help="Write the ids of lost documents to this file, one a line.")
@@ -191,13 +205,17 @@ def shards_repair(
 ) -> None:
     """Put damaged shards back from a copy, or drop them and say what is lost."""
     from corpuskit.cli.outputs import require_writable
+    from corpuskit.cli.shards_writing import give_up_work
     from corpuskit.files import write_text
     from corpuskit.shards import repair
 
     if lost_ids is not None:
         require_writable(lost_ids, option="--lost-ids")
-    result = repair(dataset, source=source, drop=drop)
+    with options_named(_OPTIONS):
+        result = repair(dataset, source=source, drop=drop)
     _say_repaired(result)
+    if drop and give_up_work(dataset):
+        print("gave up what an interrupted write or append had begun")
     if lost_ids is not None:
         ids = [id for shard in result.lost for id in shard.ids or ()]
         write_text(lost_ids, "".join(f"{id}\n" for id in ids))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corpuskit.cli.parameters import options_named
+
 if TYPE_CHECKING:
     from corpuskit.shards.statistics import TokenStatistics
 
@@ -18,6 +20,22 @@ OutputDirectory = Annotated[Path, typer.Option("--output", "-o", help="Directory
 TokenizerOption = Annotated[
     Path | None, typer.Option("--tokenizer", help="A saved tokenizer; by default the dataset's own.")
 ]
+
+_OPTIONS = {
+    "columns": "--column",
+    "compression": "--compression",
+    "drop": "--drop",
+    "dtype": "--dtype",
+    "encoding": "--encoding",
+    "end_of_document": "--end-of-document",
+    "file_bytes": "--file-bytes",
+    "file_tokens": "--file-tokens",
+    "hashes": "--hash",
+    "name": "--name",
+    "separator_id": "--separator-id",
+    "tokens_column": "--tokens-column",
+}
+"""What the library calls the options of `export` and `import`; ``format`` is another one in each."""
 
 _BAR_WIDTH = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -67,10 +85,11 @@ def shards_export(
         "tokens_column": tokens_column,
         "hashes": tuple(hash) if hash else None,
     }
-    format = export_format(to, **{key: value for key, value in choices.items() if value is not None})
-    data = open_dataset(dataset)
-    with _progress("export", data.num_tokens * data.manifest.dtype.itemsize) as progress:
-        done = export(data, output, format, drop=drop or (), progress=progress)
+    with options_named({**_OPTIONS, "format": "--to"}):
+        format = export_format(to, **{key: value for key, value in choices.items() if value is not None})
+        data = open_dataset(dataset)
+        with _progress("export", data.num_tokens * data.manifest.dtype.itemsize) as progress:
+            done = export(data, output, format, drop=drop or (), progress=progress)
     print(
         f"{done.documents:,} documents, {done.tokens:,} tokens, {done.bytes / 1e6:,.1f} MB as {done.format}"
     )
@@ -105,26 +124,27 @@ def shards_import(
     ] = None,
 ) -> None:
     """Make a token dataset of token ids in another format."""
-    import shutil
-
+    from corpuskit.shards.directories import TOKENIZER_NAME, copy_files, full_disk_hint
     from corpuskit.shards.exchange.importing import find_files, import_tokens
     from corpuskit.vocab import Tokenizer
 
-    size = sum(path.stat().st_size if path.exists() else 0 for path, _ in find_files(inputs, source))
-    with _progress("import", size) as progress:
-        done = import_tokens(
-            inputs,
-            output,
-            source,
-            tokenizer=Tokenizer.load(tokenizer),
-            end_of_document=end_of_document,
-            separator_id=separator_id,
-            dtype=dtype,
-            tokens_column=tokens_column,
-            columns=column,
-            progress=progress,
-        )
-    shutil.copytree(tokenizer, output / "tokenizer", dirs_exist_ok=True)
+    with options_named({**_OPTIONS, "format": "--from"}):
+        size = sum(path.stat().st_size if path.exists() else 0 for path, _ in find_files(inputs, source))
+        with _progress("import", size) as progress:
+            done = import_tokens(
+                inputs,
+                output,
+                source,
+                tokenizer=Tokenizer.load(tokenizer),
+                end_of_document=end_of_document,
+                separator_id=separator_id,
+                dtype=dtype,
+                tokens_column=tokens_column,
+                columns=column,
+                progress=progress,
+            )
+    with full_disk_hint(f"copy {tokenizer} to {output / TOKENIZER_NAME}"):
+        copy_files(tokenizer, output / TOKENIZER_NAME)
     manifest = done.manifest
     print(f"{output}: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
     if done.ends_added:

@@ -43,7 +43,12 @@ def encode_files(
     from corpuskit.cli.documents import run_with_progress
     from corpuskit.files import write_json
     from corpuskit.shards import Operation, ShardsJob, publish, publish_appended
-    from corpuskit.shards.directories import TOKENIZER_NAME, copy_files, require_no_dataset
+    from corpuskit.shards.directories import (
+        TOKENIZER_NAME,
+        copy_files,
+        make_directory,
+        require_no_dataset,
+    )
     from corpuskit.shards.job import planned_layout, require_appendable
     from corpuskit.shards.manifest import MANIFEST_NAME, load_manifest
     from corpuskit.shards.word_starts import segmenter_version
@@ -76,6 +81,8 @@ def encode_files(
         load_manifest(output)  # says that there is no dataset
     else:
         require_no_dataset(output)
+        make_directory(output)
+    make_directory(work)
     _require_same_call(call, operation, files)
     if not call.exists():
         write_json(call, {"operation": operation.to_dict(), "files": files})
@@ -195,5 +202,24 @@ def _require_same_call(call: Path, operation: Operation, files: dict[str, str]) 
     raise MismatchError(
         f"the unfinished work of another call lies here: {reason}",
         where=str(call.parent),
-        hint="run the earlier command to its end, or delete this directory to begin anew",
+        hint=f"run the earlier command to its end, or delete {call.parent} to give it up",
     )
+
+
+def give_up_work(output: Path) -> bool:
+    """Remove what an interrupted `write` or `append` left to go on with; say whether there was anything.
+
+    Raises
+    ------
+    LedgerError
+        If one is still running.
+    """
+    from corpuskit.engine.holding import hold
+
+    work = output / WORK_NAME
+    if not work.is_dir():
+        return False
+    with hold(work):
+        pass
+    shutil.rmtree(work)
+    return True

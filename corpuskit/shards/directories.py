@@ -36,11 +36,20 @@ def require_local(path: str | os.PathLike) -> Path:
 
 @contextmanager
 def full_disk_hint(how: str) -> Iterator[None]:
-    """Says in a full disk's error how the interrupted call goes on."""
+    """Says in a full disk's error how the interrupted call goes on.
+
+    What is forbidden is an `InputError` of its path: permissions are the caller's to give.
+    """
     try:
         yield
     except (ResourceError, OSError) as error:
         if isinstance(error, OSError):
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise InputError(
+                    f"cannot be used: {error.strerror}",
+                    where=str(error.filename or "the output directory"),
+                    hint="check its permissions, or choose another directory",
+                ) from error
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             full = disk_full(error.filename or "the output directory")

@@ -171,6 +171,8 @@ def _assemble(
     end_of_document: EndOfDocument,
 ) -> EncodedDocuments:
     offsets, tokens = _flat(lists)
+    if not np.issubdtype(tokens.dtype, np.integer):  # a cast would cut 1.5 to 1 in silence
+        raise InputError(f"token ids must be integers, not {lists.type.value_type}")
     _check_vocabulary(ids, offsets, tokens, tokenizer.vocab_size)
     tokens = tokens.astype(token_dtype(tokenizer.vocab_size), copy=False)
     flat: dict[str, np.ndarray] = {}
@@ -222,7 +224,8 @@ def ids_of(batch: pa.RecordBatch) -> pa.StringArray:
 
 def _lists(column: pa.Array, name: str) -> pa.LargeListArray:
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+    # Not list views: Arrow 21 and before cast a slice of them to garbage.
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise InputError(f"column {name!r} must hold lists, not {kind}")
     return column if pa.types.is_large_list(kind) else _cast(column, pa.large_list(kind.value_type), name)
 

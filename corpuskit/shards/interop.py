@@ -31,8 +31,10 @@ def shard_paths(directory: str | os.PathLike) -> list[str]:
 def to_table(directory: str | os.PathLike) -> pa.Table:
     """All shards as one Arrow table that views the mapped files."""
     manifest = load_manifest(directory)
+    schema = shard_schema(manifest)
     batches = [_map_batch(path) for path in shard_paths(directory)]
-    return pa.Table.from_batches(batches, schema=shard_schema(manifest))
+    # A table of no batches has columns of no chunks, which `datasets` cannot take.
+    return pa.Table.from_batches(batches, schema=schema) if batches else schema.empty_table()
 
 
 def to_huggingface(directory: str | os.PathLike, *, streaming: bool = False, verify: Verify = "fast") -> Any:

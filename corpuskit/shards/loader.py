@@ -162,8 +162,15 @@ class Loader:
         ArtifactError
             If it is not a loader's state.
         """
+        if not isinstance(state, Mapping):
+            raise ArtifactError(
+                f"it is {type(state).__name__}, not a mapping",
+                where="loader state",
+                hint="give a loader's state_dict()",
+            )
         consumed = state.get("samples_consumed")
-        if isinstance(consumed, bool) or not isinstance(consumed, (int, np.integer)) or consumed < 0:
+        whole = isinstance(consumed, (int, np.integer)) and not isinstance(consumed, bool)
+        if consumed is None or not whole or not 0 <= consumed < 1 << 62:
             raise ArtifactError(
                 f"samples_consumed is {consumed!r}", where="loader state", hint="give a loader's state_dict()"
             )

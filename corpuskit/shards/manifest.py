@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from corpuskit.errors import ArtifactError, ConfigError, MismatchError
+from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
 from corpuskit.files import write_json
 from corpuskit.shards.records import Operation, ShardEntry, TokenizerLike, TokenizerRecord, short
 
@@ -202,16 +202,24 @@ def load_manifest(directory: str | os.PathLike, *, allow_incomplete: bool = Fals
     ------
     ArtifactError
         If there is no dataset, or it is damaged, of a newer format, or incomplete.
+    InputError
+        If it may not be read.
     """
     path = Path(directory) / MANIFEST_NAME
     try:
         stored = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
             f"not a token dataset: there is no {MANIFEST_NAME}",
             where=str(directory),
             hint="give the directory that `corpuskit shards write` or `shards.Writer` made",
         ) from None
+    except PermissionError as error:
+        raise InputError(
+            "cannot be read: permission denied",
+            where=str(path),
+            hint="check the permissions of the dataset",
+        ) from error
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     manifest = _parse(stored, path)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from corpuskit.errors import ConfigError, MismatchError
 from corpuskit.files import checksum
 from corpuskit.shards.directories import (
+    TOKENIZER_NAME,
     copy_tokenizer,
     full_disk_hint,
     link_or_copy,
@@ -182,7 +183,10 @@ def _build(
         if not placed.samefile(path) and checksum(placed) != target.checksum:
             placed.unlink()
             raise damaged(path, "its copy does not have its checksum")
-    copy_tokenizer(sources[0], directory)
+    for source in sources:
+        if (source / TOKENIZER_NAME).is_dir():
+            copy_tokenizer(source, directory)
+            break
     planned.save(directory)
 
 

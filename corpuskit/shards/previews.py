@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from corpuskit.errors import ConfigError
+from corpuskit.errors import ConfigError, MismatchError
 from corpuskit.shards.manifest import Manifest
 from corpuskit.shards.reader import Document, TokenDataset, open_dataset
 from corpuskit.shards.word_starts import COLUMN as WORD_STARTS
@@ -102,6 +102,13 @@ def tokenizer_of(data: TokenDataset, tokenizer: Any = None) -> Any:
         from corpuskit.vocab import Tokenizer
 
         tokenizer = Tokenizer.load(beside)
+        if tokenizer.fingerprint != data.manifest.tokenizer.fingerprint:
+            raise MismatchError(
+                f"the tokenizer inside the dataset is {tokenizer.fingerprint}; its shards were written with "
+                f"{data.manifest.tokenizer.fingerprint}",
+                where=str(beside),
+                hint="put the tokenizer that wrote the shards there, or name it",
+            )
     manifest: Manifest = data.manifest
     manifest.require_tokenizer(tokenizer, str(data.directory))
     return tokenizer

@@ -216,8 +216,9 @@ class TokenDataset:
         InputError
             If the dataset holds no tokens.
         ConfigError
-            If `sequence_length` or `stride` is impossible.
+            If `sequence_length` or `stride` is impossible, or `dtype` too small for the vocabulary.
         """
+        self._require_dtype(dtype)
         return Windows(
             self,
             sequence_length,
@@ -260,6 +261,7 @@ class TokenDataset:
         ConfigError
             If a parameter is impossible.
         """
+        self._require_dtype(dtype)
         if pad_id is None:
             pad_id = self.manifest.tokenizer.end_of_text_id or 0
         elif not 0 <= pad_id < self.manifest.tokenizer.vocab_size:
@@ -321,6 +323,20 @@ class TokenDataset:
             method: Method = "best_fit" if sequences == "packed" else "one_document"
             samples = self.packed(sequence_length, method=method)
         return make_loader(samples, batch_size, framework=framework, **options)
+
+    def _require_dtype(self, dtype: Any) -> None:
+        """Raise `ConfigError` unless `dtype` holds every id of the vocabulary."""
+        largest = self.manifest.tokenizer.vocab_size - 1
+        try:
+            fits = int(np.array(largest).astype(dtype)) == largest
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{dtype!r} is no dtype of numbers: {error}", where="dtype") from error
+        if not fits:
+            raise ConfigError(
+                f"{np.dtype(dtype)} cannot hold the ids of a vocabulary of {largest + 1}",
+                where="dtype",
+                hint="choose a larger one, such as int64",
+            )
 
     def _require_cache(self, window: int | None) -> None:
         """Raise `ConfigError` unless the cache holds what is mixed at a time, twice if it is a window."""

@@ -22,7 +22,7 @@ import pyarrow as pa
 import xxhash
 from pyarrow import ipc
 
-from corpuskit.errors import ArtifactError, ConfigError
+from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.files import arrow_path, checksum
 from corpuskit.shards.encoding import EncodedDocuments
 from corpuskit.shards.manifest import FORMAT_VERSION, PARALLEL_TYPES, Manifest, ShardEntry
@@ -209,6 +209,8 @@ def open_shard(directory: str | os.PathLike, entry: ShardEntry, manifest: Manife
     ------
     ArtifactError
         Naming the shard and what is wrong.
+    InputError
+        If it may not be read.
     """
     require_choice("verify", verify, get_args(Verify))
     path = Path(directory) / entry.name
@@ -243,6 +245,8 @@ def map_shard(path: str | os.PathLike, *, structure: bool) -> Shard:
         raise ArtifactError(
             "a shard is missing", where=str(path), hint="restore it from a copy, or write the dataset again"
         ) from None
+    except PermissionError as error:
+        raise unreadable(path) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise damaged(path, f"not a whole Arrow file: {error}") from error
     metadata = _decode_metadata(path, batch.schema.metadata)
@@ -319,6 +323,13 @@ def damaged(path: str | os.PathLike, detail: str) -> ArtifactError:
         where=str(path),
         hint="`corpuskit shards verify` lists every problem; `corpuskit shards repair` restores from a copy, "
         "or drops",
+    )
+
+
+def unreadable(path: str | os.PathLike) -> InputError:
+    """The error for a file that may not be read: not damage, and no reason to drop it."""
+    return InputError(
+        "cannot be read: permission denied", where=str(path), hint="check the permissions of the dataset"
     )
 
 

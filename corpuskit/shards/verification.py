@@ -24,6 +24,7 @@ from corpuskit.shards.shardfile import (
     check_vocabulary,
     damaged,
     map_shard,
+    unreadable,
 )
 
 ProblemKind = Literal[
@@ -97,6 +98,8 @@ def verify(directory: str | os.PathLike) -> Report:
     ------
     ArtifactError
         Only if `directory` holds no dataset at all.
+    InputError
+        If a file may not be read.
     """
     directory = Path(directory)
     if not (directory / MANIFEST_NAME).exists():
@@ -153,7 +156,13 @@ def verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Sha
 
 
 def _check_checksum(path: Path, entry: ShardEntry) -> None:
-    if (found := checksum(path)) != entry.checksum:
+    try:
+        found = checksum(path)
+    except PermissionError as error:
+        raise unreadable(path) from error
+    except OSError as error:
+        raise damaged(path, f"it cannot be read: {error.strerror}") from error
+    if found != entry.checksum:
         raise damaged(path, f"XXH3-128 {found} instead of {entry.checksum}")
 
 

@@ -159,6 +159,20 @@ def test_an_append_that_stopped_is_named_and_goes_on(articles, tmp_path, tokeniz
     assert len(shards.open(tmp_path / "d")) == 40
 
 
+def test_repair_gives_up_an_append_that_stopped_while_it_encoded(articles, tmp_path, tokenizer, monkeypatch):
+    write(articles / "0.jsonl", tmp_path / "d", tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setattr("corpuskit.cli.shards_writing._documents", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run("append", tmp_path / "d", articles / "1.jsonl", "--workers", 1)
+    with pytest.raises(MismatchError, match="unfinished work of another call"):
+        run("append", tmp_path / "d", articles / "2.jsonl", "--workers", 1)
+    assert "gave up" in run("repair", tmp_path / "d", "--drop")
+    assert "gave up" not in run("repair", tmp_path / "d", "--drop")
+    run("append", tmp_path / "d", articles / "2.jsonl", "--workers", 1)
+    assert len(shards.open(tmp_path / "d")) == 40 and not (tmp_path / "d" / ".work").exists()
+
+
 def test_merge_split_reshard_verify_and_repair(articles, tmp_path, tokenizer):
     write(articles, tmp_path / "d", tokenizer)
     assert "train: " in run("split", tmp_path / "d", "-o", tmp_path / "s", "--validation", 0.2)
@@ -222,3 +236,30 @@ def test_killed_again_and_again_it_comes_to_the_same_bytes(tmp_path, tokenizer):
         assert process.returncode == 0
         break
     assert killed and contents(tmp_path / "d") == contents(tmp_path / "whole")
+
+
+def test_a_file_where_a_dataset_should_be_is_said_to_be_none(articles, tmp_path, tokenizer):
+    file = tmp_path / "notes.txt"
+    file.write_text("x")
+    with pytest.raises(InputError, match="cannot be used as output directory"):
+        write(articles, file, tokenizer)
+    for command in ("info", "verify", "repair"):
+        with pytest.raises(ArtifactError, match="not a token dataset"):
+            run(command, file)
+    assert file.read_text() == "x"
+
+
+def test_errors_name_the_option_that_was_typed(articles, tmp_path, tokenizer):
+    write(articles, tmp_path / "d", tokenizer)
+    for command in (
+        ("split", tmp_path / "d", "--output", tmp_path / "p", "--validation", 2),
+        ("reshard", tmp_path / "d", "--output", tmp_path / "d"),
+        ("merge", tmp_path / "d", "--output", tmp_path / "d"),
+        ("repair", tmp_path / "d", "--source", tmp_path / "d"),
+        ("export", tmp_path / "d", "--output", tmp_path / "e", "--to", "zip"),
+        ("export", tmp_path / "d", "--output", tmp_path / "e", "--to", "mds", "--hash", "crc"),
+        ("import", tmp_path / "d", "--output", tmp_path / "i", "--tokenizer", tokenizer, "--from", "zip"),
+    ):
+        with pytest.raises(CorpuskitError) as caught:
+            run(*command)
+        assert caught.value.where == command[-2]

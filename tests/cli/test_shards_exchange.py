@@ -117,6 +117,17 @@ def test_head_shows_documents_as_a_reader_wants_them(run, home):
         run("head", home / "shards", "--tokenizer", home / "other")
 
 
+def test_another_tokenizer_inside_the_dataset_is_named(run, home, tmp_path):
+    dataset = shutil.copytree(home / "shards", tmp_path / "d")
+    Tokenizer(ByteLevelBPE((*BYTES, b"bc", None), ((98, 99),), {"<|endoftext|>": 257})).save(
+        dataset / "tokenizer"
+    )
+    with pytest.raises(MismatchError, match="the tokenizer inside the dataset") as caught:
+        run("head", dataset)
+    assert caught.value.where == str(dataset / "tokenizer")
+    assert "天气很好" in run("head", dataset, "--tokenizer", home / "bytes")
+
+
 def test_stats_draw_a_histogram(run, home):
     out = run("stats", home / "shards", "--sequence-length", 1024, "--top", 2)
     lines = out.splitlines()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -445,3 +446,29 @@ def test_progress_counts_bytes(plain, tmp_path):
     export(plain, tmp_path / "out", "nanogpt")
     bring_in(tmp_path / "out", tmp_path / "back", "nanogpt", progress=seen.append)
     assert sum(seen) == 2 * (plain.num_tokens - len(DOCUMENTS))
+
+
+def test_an_import_that_was_refused_or_killed_is_run_again(tmp_path, plain):
+    export(plain, tmp_path / "out", "nanogpt")
+    source = tmp_path / "out" / "train.bin"
+    np.array([1, END, 300], np.uint16).tofile(tmp_path / "wrong.bin")
+    with pytest.raises(InputError, match="outside the vocabulary"):
+        bring_in(tmp_path / "wrong.bin", tmp_path / "back", "nanogpt")
+    bring_in(source, tmp_path / "back", "nanogpt", shard_tokens=50)
+    stored = json.loads((tmp_path / "back" / "dataset.json").read_text())
+    (tmp_path / "back" / "dataset.json").write_text(json.dumps({**stored, "complete": False}))
+    back, _ = bring_in(source, tmp_path / "back", "nanogpt")
+    assert tokens_of(back) == tokens_of(plain) and len(back.manifest.shards) == 1
+    assert shards.verify(tmp_path / "back").ok
+
+
+def test_an_import_does_not_replace_what_is_whole_or_another_writers(tmp_path, plain):
+    export(plain, tmp_path / "out", "nanogpt")
+    source = tmp_path / "out" / "train.bin"
+    bring_in(source, tmp_path / "whole", "nanogpt")
+    shards.Writer(tmp_path / "begun", tokenizer=TOKENIZER).abort()
+    for name in ("whole", "begun"):
+        before = (tmp_path / name / "dataset.json").read_bytes()
+        with pytest.raises(ArtifactError, match="already holds"):
+            bring_in(source, tmp_path / name, "nanogpt")
+        assert (tmp_path / name / "dataset.json").read_bytes() == before

@@ -72,3 +72,11 @@ def test_parallel_columns_come_along(tmp_path):
         writer.write_tokens(token_batch([[1, 2]], loss_mask=pyarrow.array([[0, 1]])))
     assert shards.to_huggingface(tmp_path)[0]["loss_mask"] == [0, 1, 1]
     assert np.array_equal(to_table(tmp_path)["loss_mask"][0].as_py(), [0, 1, 1])
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_dataset_without_documents_has_no_rows(tmp_path, streaming):
+    pytest.importorskip("datasets")
+    with shards.Writer(tmp_path / "d", tokenizer=ByteTokenizer()):
+        pass
+    assert list(shards.to_huggingface(tmp_path / "d", streaming=streaming)) == []

@@ -10,8 +10,9 @@ from shard_fakes import ByteTokenizer, expected_stream
 from corpuskit import shards
 from corpuskit.documents import document_batch
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
-from corpuskit.jobs import Entry, Slice, Workspace
+from corpuskit.jobs import Entry, Slice, Workspace, outputs_of
 from corpuskit.shards import job as job_module
+from corpuskit.shards.shardfile import describe_shard
 
 TEXTS = [f"第{i}篇：" + "天地玄黄宇宙洪荒"[: i % 9] * (i % 4) for i in range(60)]
 TOKENIZER = ByteTokenizer()
@@ -151,6 +152,37 @@ def test_shards_are_linked_or_copied_where_links_are_not_possible(documents, tmp
     shards.publish(entries, tmp_path / "copied", TOKENIZER)
     assert not (tmp_path / "copied" / "shard-00000.arrow").samefile(source)
     assert shards.verify(tmp_path / "copied").ok
+
+
+def test_tasks_describe_their_shards_as_reading_them_would(documents, tmp_path):
+    entries = run(make_job(documents), tmp_path / "work")
+    manifest = shards.publish(entries, tmp_path / "out", TOKENIZER)
+    assert len(manifest.shards) > 10
+    for shard in manifest.shards:
+        assert describe_shard(tmp_path / "out" / shard.name, shard.name) == shard
+
+
+def test_shards_on_another_machine_are_published_without_reading_them(documents, tmp_path):
+    entries = run(make_job(documents), tmp_path / "work")
+    shards.publish(entries, tmp_path / "here", TOKENIZER, {"recipe": "r"})
+    for output in outputs_of(entries, "shard"):
+        Path(output.path).unlink()
+    shards.publish(entries, tmp_path / "away", TOKENIZER, {"recipe": "r"}, files=False)
+    assert sorted(path.name for path in (tmp_path / "away").glob("[!.]*")) == ["dataset.json"]
+    here, away = ((tmp_path / name / "dataset.json").read_bytes() for name in ("here", "away"))
+    assert here == away
+
+
+def test_publish_refuses_a_shard_that_is_cut_or_gone(documents, tmp_path):
+    entries = run(make_job(documents), tmp_path / "work")
+    last = Path(entries[-1].outcome.outputs[-1].path)
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="truncated"):
+        shards.publish(entries, tmp_path / "out", TOKENIZER)
+    last.unlink()
+    with pytest.raises(ArtifactError, match="missing"):
+        shards.publish(entries, tmp_path / "out", TOKENIZER)
+    assert not (tmp_path / "out").exists()
 
 
 def test_publish_refuses_no_documents_and_another_tokenizer(documents, tmp_path):

@@ -130,10 +130,16 @@ def test_a_state_of_other_data_or_settings_is_refused(numbered, change):
         shards.open(numbered).loader(8, 4, framework="numpy", state=loader.state_dict())
 
 
-@pytest.mark.parametrize("consumed", [None, -1, "5", True, 1.5])
+@pytest.mark.parametrize("consumed", [None, -1, "5", True, 1.5, 10**30])
 def test_a_state_that_is_none_is_refused(numbered, consumed):
     with pytest.raises(ArtifactError, match="samples_consumed"):
         numpy_loader(numbered, state={"samples_consumed": consumed})
+
+
+@pytest.mark.parametrize("state", [[], "5", 5])
+def test_a_state_that_is_no_mapping_is_refused(numbered, state):
+    with pytest.raises(ArtifactError, match="not a mapping"):
+        numpy_loader(numbered, state=state)
 
 
 @pytest.mark.parametrize(

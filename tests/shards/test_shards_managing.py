@@ -250,3 +250,10 @@ def test_stored_documents_come_in_pieces_of_bounded_size(many, chunk_tokens):
     pieces = list(stored_documents(many, shards.open(many).manifest, chunk_tokens))
     assert [i for piece in pieces for i in piece.ids.to_pylist()] == [d.id for d in shards.open(many)]
     assert all(len(piece.tokens) <= chunk_tokens or len(piece) == 1 for piece in pieces)
+
+
+def test_a_merge_takes_the_tokenizer_from_where_there_is_one(two, tmp_path):
+    (two[1] / "tokenizer").mkdir()
+    (two[1] / "tokenizer" / "tokenizer.json").write_text("{}")
+    shards.merge(two, tmp_path / "m")
+    assert (tmp_path / "m" / "tokenizer" / "tokenizer.json").read_text() == "{}"

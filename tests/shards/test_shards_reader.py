@@ -131,6 +131,17 @@ def test_an_impossible_sequence_length_is_refused(numbered, length):
         shards.open(numbered).windows(length)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float16", "nonsense"])
+def test_a_dtype_that_cannot_hold_the_vocabulary_is_refused(numbered, dtype):
+    data = shards.open(numbered)  # of 1,000 ids; float16 has whole numbers to 2,048
+    for view in (data.windows, data.packed):
+        if dtype == "float16":
+            assert view(8, dtype=dtype)[0].dtype == dtype
+        else:
+            with pytest.raises(ConfigError, match=r"^dtype:"):
+                view(8, dtype=dtype)
+
+
 def test_an_empty_dataset_opens_and_says_it_holds_no_tokens(tmp_path):
     shards.Writer(tmp_path, tokenizer=TOKENIZER).close()
     data = shards.open(tmp_path, verify="full")

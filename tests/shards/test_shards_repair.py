@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from shard_fakes import TEXTS, ByteTokenizer, batch, flip_bit
 
 from corpuskit import shards
-from corpuskit.errors import ArtifactError, ConfigError, MismatchError
+from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
+from corpuskit.shards import verification
 
 TOKENIZER = ByteTokenizer()
 OPTIONS = {"tokenizer": TOKENIZER, "shard_tokens": 60}
@@ -177,3 +180,47 @@ def test_impossible_repairs_are_refused(copy, tmp_path):
         shards.repair(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="s3://"):
         shards.repair("s3://bucket/d")
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "shard-00001.arrow"])
+def test_what_may_not_be_read_is_not_damaged_and_not_dropped(numbered, monkeypatch, name):
+    """As root no file is forbidden, so the calls that open files say so."""
+    before = {path.name: path.read_bytes() for path in numbered.iterdir()}
+
+    def forbidding(function):
+        def call(path, *arguments, **options):
+            if name in str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return function(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr("corpuskit.shards.verification.checksum", forbidding(verification.checksum))
+        patch.setattr("pyarrow.memory_map", forbidding(pa.memory_map))
+        patch.setattr("pathlib.Path.read_bytes", forbidding(Path.read_bytes))
+        for call in (shards.open, shards.verify, lambda d: shards.repair(d, drop=True)):
+            with pytest.raises(InputError, match="permission denied"):
+                call(numbered)
+    assert {path.name: path.read_bytes() for path in numbered.iterdir()} == before
+
+
+def test_a_disk_that_cannot_be_read_is_one_of_the_problems(numbered, monkeypatch):
+    def broken(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("corpuskit.shards.verification.checksum", broken)
+    problems = shards.verify(numbered).problems
+    assert {problem.kind for problem in problems} == {"checksum"}
+    assert all("Input/output error" in problem.detail for problem in problems)
+
+
+def test_a_directory_that_may_not_be_written_is_said_to_be_so(numbered, monkeypatch):
+    def forbidden(path, *_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("corpuskit.shards.manifest.write_json", forbidden)
+    tokenizer = ByteTokenizer(vocab_size=1000, fingerprint="numbers")
+    with pytest.raises(InputError, match="cannot be used: Permission denied"):
+        shards.Writer(numbered, tokenizer=tokenizer, append=True)
+    assert len(shards.open(numbered)) == 40

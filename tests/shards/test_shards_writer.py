@@ -243,3 +243,21 @@ def test_ends_are_put_between_documents_on_the_way_into_a_shard(lengths, end, cu
     out = np.zeros(documents.select(chosen).num_tokens, np.uint16)
     documents.select(chosen).copy_into(out)
     assert len(out) == sum(lengths[::2]) + (0 if end is None else int(chosen.sum()))
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, float("nan")])
+def test_tokens_that_are_no_whole_numbers_are_refused_and_not_cut(tmp_path, value):
+    rows = pa.RecordBatch.from_pydict({"id": ["a"], "tokens": pa.array([[1.0, value]])})
+    with (
+        pytest.raises(InputError, match="must be integers, not double"),
+        shards.Writer(tmp_path, tokenizer=TOKENIZER) as writer,
+    ):
+        writer.write_tokens(rows)
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int32(), 2), pa.list_(pa.uint8()), pa.large_list(pa.uint64())])
+def test_tokens_come_in_lists_of_any_width_or_of_a_fixed_size(tmp_path, kind):
+    tokens = pa.concat_arrays([pa.array([[9, 9], [1, 2]], kind), pa.array([[3, 4]], kind)])[1:]
+    with shards.Writer(tmp_path, tokenizer=TOKENIZER, end_of_document="none") as writer:
+        writer.write_tokens(pa.RecordBatch.from_pydict({"id": ["a", "b"], "tokens": tokens}))
+    assert [document.tokens.tolist() for document in shards.open(tmp_path)] == [[1, 2], [3, 4]]

@@ -16,12 +16,19 @@ import numpy as np
 import pyarrow as pa
 
 from corpuskit.errors import ConfigError, InputError
+from corpuskit.shards.directories import full_disk_hint, lock_directory
 from corpuskit.shards.encoding import EncodedDocuments
 from corpuskit.shards.exchange.common import IncomingDocuments, IncomingFiles
 from corpuskit.shards.exchange.megatron import MegatronFiles
 from corpuskit.shards.exchange.nanogpt import TokenStreams
 from corpuskit.shards.exchange.parquet import ParquetFiles
-from corpuskit.shards.manifest import EndOfDocument, Manifest, TokenizerLike
+from corpuskit.shards.manifest import (
+    MANIFEST_NAME,
+    EndOfDocument,
+    Manifest,
+    TokenizerLike,
+    load_manifest,
+)
 from corpuskit.shards.publishing import DEFAULT_SHARD_TOKENS
 from corpuskit.shards.shardfile import require_choice
 from corpuskit.shards.writer import Writer
@@ -68,6 +75,7 @@ def import_tokens(
 ) -> Imported:
     """Make a token dataset of files that hold token ids.
 
+    Interrupted or refused, it leaves an incomplete dataset, which the next import into `directory` replaces.
     Documents keep their ids where the files have them; otherwise an id is made of the file's path
     (below what the inputs have in common) and the document's number in it.
 
@@ -113,6 +121,8 @@ def import_tokens(
         If a parameter is impossible or does not belong to the format.
     ArtifactError
         If `directory` holds a dataset already.
+    ResourceError
+        If the disk is full.
     """
     require_choice("format", format, IMPORT_FORMATS)
     if end_of_document is not None:
@@ -139,14 +149,18 @@ def import_tokens(
     provenance = {"imported": {"format": format, "files": [relative for _, relative in files]}}
     added = 0
     changed: set[str] = set()
-    with Writer(
-        directory,
-        tokenizer=tokenizer,
-        shard_tokens=shard_tokens,
-        end_of_document=policy,
-        columns=source.columns,
-        provenance=provenance,
-    ) as writer:
+    _clear_unfinished(Path(directory))
+    with (
+        full_disk_hint("run the same import again"),
+        Writer(
+            directory,
+            tokenizer=tokenizer,
+            shard_tokens=shard_tokens,
+            end_of_document=policy,
+            columns=source.columns,
+            provenance=provenance,
+        ) as writer,
+    ):
         empty = True
         for incoming in source:
             _require_in_vocabulary(incoming, tokenizer.vocab_size)
@@ -167,6 +181,26 @@ def import_tokens(
     # The writer adds the id again, with 1 in every parallel column.
     set_to_one = [f"values other than 1 of {name} at the end-of-text id" for name in sorted(changed)]
     return Imported(manifest, tuple(path for path, _ in files), added, (*source.lost, *set_to_one))
+
+
+def _clear_unfinished(directory: Path) -> None:
+    """Remove what an import that did not finish left, so that it can be run again, rightly this time.
+
+    Its shards are no use: whether the files and options were the same is not known.
+    """
+    if not (directory / MANIFEST_NAME).exists():
+        return
+    lock = lock_directory(directory)
+    try:
+        stored = load_manifest(directory, allow_incomplete=True)
+        if stored.complete or "imported" not in stored.provenance:
+            return
+        for path in directory.glob("shard-*.arrow"):
+            path.unlink()
+        (directory / MANIFEST_NAME).unlink()
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def find_files(
