@@ -17,7 +17,8 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory for the model.")],
     model: Annotated[
-        str | None, typer.Option(help="A size with fresh weights, or a model's directory to go on from.")
+        str | None,
+        typer.Option(help="A size with fresh weights, or a model's directory or hub name to go on from."),
     ] = None,
     objective: Annotated[
         str | None, typer.Option(help="causal, sft, span_corruption, prefix, pairs or masked.")

@@ -81,7 +81,7 @@ class Generator:
         ----------
         directory : path-like
             What `corpuskit.train.fit` wrote, or any causal or encoder-decoder model in Hugging Face
-            layout. Nothing is downloaded.
+            layout; a hub name (owner/model) where there is no such directory.
         device : str
             A torch device; "auto" takes CUDA where there is one.
         dtype : {"float32", "bfloat16"}

@@ -158,7 +158,7 @@ class ModelConfig:
                 f"no model size is called {name!r}",
                 where="model",
                 hint=f"one of {', '.join(_PRESETS)}, or layers, width, heads and context_length, or a "
-                "directory with a model",
+                "model's directory or hub name (owner/model)",
             )
         return _PRESETS[name]
 

@@ -10,9 +10,8 @@ generation_config.json, by which transformers' own `generate` never emits a padd
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -30,6 +29,7 @@ from transformers.utils import logging
 from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.models.architectures import build
 from corpuskit.models.configurations import Family, ModelConfig, padded_vocabulary
+from corpuskit.models.hub import local_directory
 from corpuskit.models.seeds import derive
 from corpuskit.models.staging import staged_directory
 from corpuskit.models.tokenizers import TextTokenizer, load_tokenizer
@@ -124,11 +124,15 @@ def vocabulary_size(model: PreTrainedModel) -> int:
 
 
 def save(
-    model: PreTrainedModel, directory: str | os.PathLike, tokenizer: TextTokenizer | None = None
+    model: PreTrainedModel,
+    directory: str | os.PathLike,
+    tokenizer: TextTokenizer | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write `model`, and `tokenizer` if given, so that transformers loads the directory.
 
-    Every file appears whole, config.json last; other files in `directory` stay.
+    Every file appears whole, config.json last; other files in `directory` stay. `weights` take the place of
+    the model's own, of which a process may have a share only.
 
     Raises
     ------
@@ -137,31 +141,32 @@ def save(
     """
     with staged_directory(directory, last="config.json") as stage:
         with _quiet():
-            model.save_pretrained(stage)
+            model.save_pretrained(stage, state_dict=None if weights is None else dict(weights))
         if tokenizer is not None:
             for name, content in tokenizer.files().items():
                 (stage / name).write_bytes(content)
 
 
 def load(directory: str | os.PathLike) -> PreTrainedModel:
-    """Load a language model in float32 from a local Hugging Face directory.
+    """Load a language model in float32 from a Hugging Face directory, or by its hub name.
 
     Parameters
     ----------
     directory : path-like
         What `save` wrote, or any other model that `AutoModelForCausalLM`, `AutoModelForSeq2SeqLM` or
-        `AutoModelForMaskedLM` knows; its configuration says which. Nothing is downloaded, and no
+        `AutoModelForMaskedLM` knows; its configuration says which. What is no directory and has the form
+        ``owner/model`` is looked for in the hub's cache and on the hub (see `corpuskit.models.hub`). No
         code from the directory is run.
 
     Raises
     ------
     InputError
-        If there is no such directory or it holds no config.json.
+        If there is no such directory or it holds no config.json, or the hub's model cannot be had.
     ArtifactError
         If the configuration cannot be read, weights are missing, damaged, left over, or not of
         the configured shape.
     """
-    path = Path(directory)
+    path = local_directory(directory)
     if not (path / "config.json").is_file():
         raise InputError(
             "no model here: config.json is missing",

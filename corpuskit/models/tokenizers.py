@@ -16,6 +16,7 @@ import xxhash
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from corpuskit.errors import ArtifactError
+from corpuskit.models.hub import local_directory
 from corpuskit.vocab.artifact import METADATA
 from corpuskit.vocab.tokenizer import Tokenizer
 
@@ -79,14 +80,16 @@ class HuggingFaceTokenizer:
 
 
 def load_tokenizer(directory: str | os.PathLike) -> TextTokenizer | None:
-    """The tokenizer stored in a model directory, or None if it holds none.
+    """The tokenizer stored in a model's directory, or of its hub name; None if it has none.
 
     Raises
     ------
+    InputError
+        If the hub's model cannot be had.
     ArtifactError
         If its files cannot be read.
     """
-    path = Path(directory)
+    path = local_directory(directory)
     if (path / METADATA).is_file():
         return Tokenizer.load(path)
     if not any((path / name).is_file() for name in _FILES):

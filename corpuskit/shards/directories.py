@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from corpuskit.errors import ArtifactError, ConfigError, InputError, LedgerError, ResourceError
+from corpuskit.errors import ArtifactError, ConfigError, InputError, LedgerError, MismatchError, ResourceError
 from corpuskit.files import atomic_path, checksum, disk_full, is_temporary
 from corpuskit.ingest.attempts import redact
 from corpuskit.ingest.remote import is_url, local_path
 from corpuskit.shards.manifest import MANIFEST_NAME
+from corpuskit.vocab import Tokenizer
+from corpuskit.vocab.artifact import METADATA
 
 TOKENIZER_NAME = "tokenizer"
 
@@ -155,8 +157,37 @@ def link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer's directory that lies beside a dataset's shards, if there is one."""
+def require_own_tokenizer(directory: Path, fingerprint: str) -> None:
+    """Check that the tokenizer beside a dataset's shards, if one of ours is there, is the one that made them.
+
+    Raises
+    ------
+    MismatchError
+        If it is another.
+    ArtifactError
+        If its files are damaged.
+    """
+    beside = directory / TOKENIZER_NAME
+    if not (beside / METADATA).exists():
+        return
+    found = Tokenizer.load(beside).fingerprint
+    if found != fingerprint:
+        raise MismatchError(
+            f"tokenizer {found} lies beside shards of tokenizer {fingerprint}",
+            where=str(beside),
+            hint="put the tokenizer there that the shards were written with",
+        )
+
+
+def copy_tokenizer(source: Path, target: Path, fingerprint: str) -> None:
+    """Copy the tokenizer's directory that lies beside a dataset's shards, if there is one.
+
+    Raises
+    ------
+    MismatchError, ArtifactError
+        As `require_own_tokenizer`.
+    """
+    require_own_tokenizer(source, fingerprint)
     copy_files(source / TOKENIZER_NAME, target / TOKENIZER_NAME)
 
 

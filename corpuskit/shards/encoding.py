@@ -224,7 +224,7 @@ def ids_of(batch: pa.RecordBatch) -> pa.StringArray:
 
 def _lists(column: pa.Array, name: str) -> pa.LargeListArray:
     kind = column.type
-    # Not list views: Arrow 21 and before cast a slice of them to garbage.
+    # Not list views: pyarrow 26.0.1 casts a slice of them to garbage.
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise InputError(f"column {name!r} must hold lists, not {kind}")
     return column if pa.types.is_large_list(kind) else _cast(column, pa.large_list(kind.value_type), name)

@@ -185,7 +185,7 @@ def _build(
             raise damaged(path, "its copy does not have its checksum")
     for source in sources:
         if (source / TOKENIZER_NAME).is_dir():
-            copy_tokenizer(source, directory)
+            copy_tokenizer(source, directory, planned.tokenizer.fingerprint)
             break
     planned.save(directory)
 

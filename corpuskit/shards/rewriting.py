@@ -76,7 +76,7 @@ def reshard(
         stack.callback(publisher.abort)
         for documents in stored_documents(source, manifest):
             publisher.add(documents)
-        copy_tokenizer(source, target)
+        copy_tokenizer(source, target, manifest.tokenizer.fingerprint)
         return publisher.close()
 
 
@@ -141,7 +141,7 @@ def split(
             for publisher, chosen in zip(publishers, (~held_out, held_out)):
                 _add_chosen(publisher, documents, chosen)
         for part in parts:
-            copy_tokenizer(source, target / part)
+            copy_tokenizer(source, target / part, manifest.tokenizer.fingerprint)
         train, held = (publisher.close() for publisher in publishers)
     return SplitResult(train, held)
 

@@ -13,8 +13,9 @@ from typing import Literal
 
 import pyarrow as pa
 
-from corpuskit.errors import ArtifactError
+from corpuskit.errors import ArtifactError, MismatchError
 from corpuskit.files import checksum
+from corpuskit.shards.directories import TOKENIZER_NAME, require_own_tokenizer
 from corpuskit.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, load_manifest
 from corpuskit.shards.shardfile import (
     Shard,
@@ -29,7 +30,7 @@ from corpuskit.shards.shardfile import (
 
 ProblemKind = Literal[
     "manifest", "incomplete", "missing", "size", "format", "schema", "counts", "structure", "checksum",
-    "vocabulary", "unlisted",
+    "vocabulary", "unlisted", "tokenizer",
 ]  # fmt: skip
 
 
@@ -45,7 +46,8 @@ class Problem:
         inconsistent offsets, or ids that are not UTF-8), ``schema`` (columns, dtype, tokenizer or
         policy differ),
         ``counts`` (documents or tokens), ``structure`` or ``checksum`` (bytes changed),
-        ``vocabulary`` (an id outside it), ``unlisted`` (a shard file that dataset.json does not know).
+        ``vocabulary`` (an id outside it), ``unlisted`` (a shard file that dataset.json does not know),
+        ``tokenizer`` (what lies beside the shards is damaged or another).
     file : str
     detail : str
     """
@@ -92,7 +94,8 @@ def verify(directory: str | os.PathLike) -> Report:
     """Read a whole dataset and list what is wrong with it.
 
     Checks the manifest, and of every shard: presence, size, Arrow structure, offsets, columns,
-    tokenizer, counts, both checksums, and that every id lies in the vocabulary.
+    tokenizer, counts, both checksums, and that every id lies in the vocabulary; and the tokenizer that
+    lies beside them.
 
     Raises
     ------
@@ -126,6 +129,10 @@ def verify(directory: str | os.PathLike) -> Report:
     for path in sorted(directory.glob("shard-*.arrow")):
         if path.name not in listed:
             problems.append(Problem("unlisted", path.name, "dataset.json does not know this shard"))
+    try:
+        require_own_tokenizer(directory, manifest.tokenizer.fingerprint)
+    except (ArtifactError, MismatchError) as error:
+        problems.append(Problem("tokenizer", TOKENIZER_NAME, error.what))
     return Report(str(directory), shards, documents, tokens, tuple(problems))
 
 

@@ -23,7 +23,10 @@ _NAMES = {
     "SupervisedFineTuning": "corpuskit.train.objectives",
     "TrainConfig": "corpuskit.train.config",
     "TrainResult": "corpuskit.train.metrics",
+    "export_run": "corpuskit.train.archive",
+    "finetune": "corpuskit.train.simple",
     "fit": "corpuskit.train.loop",
+    "import_run": "corpuskit.train.archive",
     "prepare": "corpuskit.train.preparation",
     "read_metrics": "corpuskit.train.metrics",
 }
@@ -40,12 +43,17 @@ __all__ = [
     "SupervisedFineTuning",
     "TrainConfig",
     "TrainResult",
+    "export_run",
+    "finetune",
     "fit",
+    "import_run",
     "prepare",
     "read_metrics",
 ]
 
 if TYPE_CHECKING:
+    from corpuskit.train.archive import export_run as export_run
+    from corpuskit.train.archive import import_run as import_run
     from corpuskit.train.config import TrainConfig as TrainConfig
     from corpuskit.train.formats import Dialogue as Dialogue
     from corpuskit.train.loop import fit as fit
@@ -60,6 +68,7 @@ if TYPE_CHECKING:
     from corpuskit.train.objectives import SupervisedFineTuning as SupervisedFineTuning
     from corpuskit.train.preparation import Prepared as Prepared
     from corpuskit.train.preparation import prepare as prepare
+    from corpuskit.train.simple import finetune as finetune
 
 
 def __getattr__(name: str) -> Any:

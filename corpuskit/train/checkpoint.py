@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from corpuskit.errors import ArtifactError, MismatchError
 from corpuskit.files import checksum, write_json
 from corpuskit.models.loading import load, save
 from corpuskit.models.staging import staged_directory
+from corpuskit.train.ranks import shares
 
 FORMAT_VERSION = 2
 _STATE, _TENSORS = "state.json", "training.pt"
@@ -57,19 +59,20 @@ def write(
     directory: Path,
     state: State,
     model: PreTrainedModel,
-    optimizer: Optimizer,
+    weights: Mapping[str, torch.Tensor],
+    optimizer: Mapping[str, Any],
     keep: int,
     best_step: int | None = None,
 ) -> Path:
-    """Publish a checkpoint below `directory`.
+    """Publish a checkpoint of `model` with these whole `weights` and state of the optimiser.
 
     Then all others are deleted but the newest `keep` and that of `best_step`.
     """
     path = path_of(directory, state.step)
     shutil.rmtree(path, ignore_errors=True)  # a damaged one of the same step, passed over on resume
     with staged_directory(path, last=_STATE) as stage:
-        save(model, stage)
-        torch.save({"optimizer": optimizer.state_dict()}, stage / _TENSORS)
+        save(model, stage, weights=weights)
+        torch.save({"optimizer": optimizer}, stage / _TENSORS)
         sums = {file.name: checksum(file) for file in sorted(stage.iterdir())}
         write_json(stage / _STATE, {"format": FORMAT_VERSION, "files": sums, **state.__dict__})
     for old in _paths(directory)[:-keep]:
@@ -131,11 +134,19 @@ def check(found: State, wanted: State, where: Path) -> None:
         )
 
 
-def restore(path: Path, model: PreTrainedModel, optimizer: Optimizer) -> None:
-    """Load weights and optimiser from a checkpoint that `latest` returned."""
+def restore_model(path: Path, model: PreTrainedModel) -> None:
+    """Load the weights of a checkpoint that `latest` returned into a whole model."""
     model.load_state_dict(load(path).state_dict())
-    tensors = torch.load(path / _TENSORS, map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(tensors["optimizer"])
+
+
+def restore_optimizer(path: Path, optimizer: Optimizer) -> None:
+    """Load the optimiser of a checkpoint; of parameters that are shared out, this process's share."""
+    stored = torch.load(path / _TENSORS, map_location="cpu", weights_only=True)["optimizer"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for place, averages in stored["state"].items():
+        for name, value in averages.items():
+            averages[name] = shares(value, parameters[place])
+    optimizer.load_state_dict(stored)
 
 
 def _paths(directory: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Tag
 
 from corpuskit.errors import ConfigError
 from corpuskit.models.configurations import ModelConfig
+from corpuskit.models.hub import is_hub_name, local_directory
 from corpuskit.train.objectives import (
     AnyObjective,
     CausalLM,
@@ -28,6 +29,8 @@ Schedule = Literal["cosine", "linear", "wsd", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 Sequences = Literal["windows", "packed", "documents"]
 EmbeddingInit = Literal["constituents", "mean", "multivariate", "zero"]
+Trained = Literal["all", "blocks"]
+Parallel = Literal["data", "sharded"]
 
 
 def _kind_of_objective(value: Any) -> str | None:
@@ -54,7 +57,15 @@ ObjectiveSetting = Annotated[
 
 # These only decide what is watched and kept; a run may be resumed with others.
 _OBSERVATION = frozenset(
-    {"checkpoint_every", "keep_checkpoints", "sample_every", "sample_prompt", "sample_tokens", "tensorboard"}
+    {
+        "checkpoint_every",
+        "keep_checkpoints",
+        "sample_every",
+        "sample_prompt",
+        "sample_tokens",
+        "tensorboard",
+        "parallel",
+    }
 )
 # These too, unless the run stops by what they measure.
 _MEASURING = frozenset({"eval_every", "eval_sequences"})
@@ -67,8 +78,8 @@ class TrainConfig:
     Attributes
     ----------
     model : str or ModelConfig
-        A size (`ModelConfig.preset`) or a shape of one's own, with fresh weights; or the directory of a
-        model in Hugging Face layout, to go on from.
+        A size (`ModelConfig.preset`) or a shape of one's own, with fresh weights; or the directory or the
+        hub name (``owner/model`` or ``owner/model@revision``) of a model to go on from.
     objective : str or one of corpuskit.train.objectives
         causal, sft, span_corruption, prefix, pairs or masked, or one of them with its settings.
     sequences : {"windows", "packed", "documents"} or None
@@ -125,6 +136,8 @@ class TrainConfig:
     new_rows_steps : int
         So many updates at the beginning train only those rows; the old ones and all other weights keep
         their bits.
+    trained : {"all", "blocks"}
+        Which weights change: all, or only those of the transformer's blocks (after `new_rows_steps`).
     objectives : Mapping[str, objective] or None
         With several datasets: the objective of each, by name, where it is not `objective` (ExT5 mixes
         denoising with tasks).
@@ -146,6 +159,10 @@ class TrainConfig:
         optimiser are float32 always.
     compile : bool
         Run the model through torch.compile: a minute at the start, faster steps on CUDA.
+    parallel : {"data", "sharded"}
+        What several processes (``torchrun``) have of the model: each all of it, or each a share of the
+        weights, gradients and optimiser (FSDP2), for models that do not fit otherwise. One process has
+        all of it either way, and a run may go on with the other.
     tensorboard : bool
         Write the metrics for TensorBoard too; needs the package ``tensorboard``.
     """
@@ -185,17 +202,19 @@ class TrainConfig:
     compile: bool = False
     embedding_init: EmbeddingInit | None = None
     new_rows_steps: int = 0
+    trained: Trained = "all"
     objectives: Mapping[str, ObjectiveSetting] | None = None
     weights: Mapping[str, float] | None = None
     temperature: float = 1.0
     rate_cap: int | None = None
+    parallel: Parallel = "data"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, str) and not self._from_directory:
+        if isinstance(self.model, str) and not self._from_weights:
             ModelConfig.preset(self.model)
         longest = math.inf
-        if not self._from_directory and self.shape.architecture != "t5":  # T5's positions are relative
+        if not self._from_weights and self.shape.architecture != "t5":  # T5's positions are relative
             longest = self.shape.context_length
         for name, lowest, highest in (
             ("steps", 1, math.inf), ("batch_size", 1, math.inf), ("sequence_length", 2, longest),
@@ -214,7 +233,8 @@ class TrainConfig:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"must be two numbers in [0, 1), not {self.betas}", where="train.betas")
         for name, kind in (("schedule", Schedule), ("dtype", Dtype), ("sequences", Sequences),
-                           ("embedding_init", EmbeddingInit)):  # fmt: skip
+                           ("embedding_init", EmbeddingInit), ("trained", Trained),
+                           ("parallel", Parallel)):  # fmt: skip
             value = getattr(self, name)
             if value not in get_args(kind) and not (
                 value is None and name in ("sequences", "embedding_init")
@@ -243,13 +263,17 @@ class TrainConfig:
                 where="train.stride",
                 hint="leave it out, or set sequences to windows",
             )
+        if self.parallel == "sharded":
+            for name in ("sample_every", "new_rows_steps", "compile"):
+                if getattr(self, name):
+                    raise ConfigError("is not for sharded models", where=f"train.{name}")
         if self.new_rows_steps and self.embedding_init is None:
             raise ConfigError("there are no new rows without embedding_init", where="train.new_rows_steps")
         chosen = [self.objective_of(None), *(self.objective_of(name) for name in self.objectives or ())]
         if len({objective.family for objective in chosen}) > 1:
             kinds = ", ".join(f"{o.name} ({o.family})" for o in chosen)
             raise ConfigError(f"they train different kinds of model: {kinds}", where="train.objectives")
-        if not self._from_directory and self.shape.family != chosen[0].family:
+        if not self._from_weights and self.shape.family != chosen[0].family:
             fitting = [n for n in ModelConfig.presets() if ModelConfig.preset(n).family == chosen[0].family]
             raise ConfigError(
                 f"{chosen[0].name} trains {chosen[0].family} models, and this one is {self.shape.family}",
@@ -258,23 +282,20 @@ class TrainConfig:
             )
 
     @property
-    def _from_directory(self) -> bool:
-        known = not isinstance(self.model, str) or self.model in ModelConfig.presets()
-        return not known and Path(str(self.model)).is_dir()
+    def _from_weights(self) -> bool:
+        if not isinstance(self.model, str) or self.model in ModelConfig.presets():
+            return False
+        return Path(self.model).is_dir() or is_hub_name(self.model)
 
     @property
-    def directory(self) -> str | None:
-        """The directory whose model is trained further; None for fresh weights."""
-        return str(self.model) if self._from_directory else None
+    def source(self) -> str | None:
+        """The directory or hub name whose model is trained further; None for fresh weights."""
+        return str(self.model) if self._from_weights else None
 
     @property
     def shape(self) -> ModelConfig:
-        """The model's shape, a named size resolved; of a directory's model, about."""
-        if isinstance(self.model, ModelConfig):
-            return self.model
-        return (
-            ModelConfig.of_directory(self.model) if self._from_directory else ModelConfig.preset(self.model)
-        )
+        """The model's shape, a named size resolved; of a model that is trained further, about."""
+        return shape_of(self.model)
 
     def objective_of(self, name: str | None) -> AnyObjective:
         """The objective of the dataset called `name`."""
@@ -314,14 +335,39 @@ class TrainConfig:
         return self.learning_rate
 
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a run to be resumed: all that reaches the weights, but threads."""
+        """What must be equal for a run to be resumed: all that reaches the weights, but threads.
+
+        At a constant rate no update depends on how many come after it, so such a run may be made longer.
+        """
         fields = asdict(self)
-        fields["model"] = self.directory or asdict(self.shape)
+        fields["model"] = self.source or asdict(self.shape)
         fields["objective"] = asdict(self.objective_of(None))
         fields["objectives"] = {name: asdict(self.objective_of(name)) for name in self.objectives or ()}
-        left_out = _OBSERVATION | {"threads"} if self.stops_early else _OBSERVATION | _MEASURING | {"threads"}
+        left_out = _OBSERVATION | {"threads"}
+        if not self.stops_early:
+            left_out |= _MEASURING
+            left_out |= {"steps"} if self.schedule == "constant" else set()
         plain: dict[str, Any] = json.loads(json.dumps(fields))  # as a checkpoint holds it
         return {name: value for name, value in plain.items() if name not in left_out}
+
+
+def shape_of(model: str | ModelConfig) -> ModelConfig:
+    """The shape of what `TrainConfig.model` may be; a hub's model is fetched for it.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    InputError
+        If the directory holds no model, or the hub's cannot be had.
+    """
+    if isinstance(model, ModelConfig):
+        return model
+    if model not in ModelConfig.presets():
+        directory = local_directory(model)
+        if directory.is_dir():
+            return ModelConfig.of_directory(directory)
+    return ModelConfig.preset(model)
 
 
 def _require_between(where: str, value: float | None, lowest: float, highest: float) -> None:

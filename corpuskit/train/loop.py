@@ -21,6 +21,7 @@ from corpuskit import shards
 from corpuskit.errors import ConfigError, MismatchError, ResourceError, TaskError
 from corpuskit.generate.sampler import Generator
 from corpuskit.jobs import usable_cores
+from corpuskit.models.blocks import blocks_of
 from corpuskit.models.loading import load, save
 from corpuskit.models.packed import masked_again
 from corpuskit.models.seeds import derive
@@ -102,7 +103,7 @@ def fit(
     try:
         with (
             torch.random.fork_rng(devices=range(torch.cuda.device_count())),
-            joined_ranks() as ranks,
+            joined_ranks(config.parallel == "sharded") as ranks,
             StopSignal() as stop,
         ):
             run = _Run(opened, config, Path(output_dir), tokenizer, ranks, stop)
@@ -156,14 +157,6 @@ class _Run:
                 hint="write more documents, lower sequence_length, or set held_out to 0",
             )
         self.model, old_rows, self.special = first_model(config, special, tokenizer, record.fingerprint)
-        self.model.to(self.device)  # type: ignore[arg-type]
-        if config.gradient_checkpointing:
-            enable: Any = getattr(self.model, "activation_checkpointing_enable", None)
-            if enable is None:  # its name in older transformers
-                enable = self.model.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
-        self.loss = TokenLoss(self.model, config.compile)
-        self.optimizer = Optimizer(self.model, config, old_rows)
         self.loader = ObjectiveLoader(
             self.samples.training,
             ranks.share(config.batch_size),
@@ -175,16 +168,27 @@ class _Run:
             rank=ranks.rank,
             world_size=ranks.size,
         )
-        self.meter = Meter(self.model, self.device, ranks.size)
 
         self.step = 0
         self.resumed_from: int | None = None
         if found is not None:
             path, state = found
             checkpoint.check(state, self.state(), path)
-            checkpoint.restore(path, self.model, self.optimizer.torch)
+            checkpoint.restore_model(path, self.model)
             self.loader.load_state_dict(state.loader)
             self.step = self.resumed_from = state.step
+
+        if config.gradient_checkpointing:
+            enable: Any = getattr(self.model, "activation_checkpointing_enable", None)
+            if enable is None:  # its name in older transformers
+                enable = self.model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        self.loss = TokenLoss(self.model, config.compile)
+        ranks.place(self.loss, blocks_of(self.model), self.device)
+        self.optimizer = Optimizer(self.model, config, old_rows)
+        if found is not None:
+            checkpoint.restore_optimizer(found[0], self.optimizer.torch)
+        self.meter = Meter(self.model, self.device, ranks.size)
         ranks.wait()  # before the first process deletes what another still reads
 
     def run(self, on_step: Callable[[Step], None]) -> TrainResult:
@@ -205,8 +209,7 @@ class _Run:
                 if stopping:
                     raise SystemExit(StopSignal.status)
             stopped_early = self.step < config.steps
-            if self.ranks.leads:
-                self.save(metrics.best if config.stops_early else None)
+            self.save(metrics.best if config.stops_early else None)
             self.ranks.wait()
         last = metrics.last
         return TrainResult(
@@ -307,17 +310,22 @@ class _Run:
         )
 
     def write_checkpoint(self, best_step: int | None) -> None:
+        weights = self.ranks.gathered(self.model.state_dict(keep_vars=True))
+        optimizer = self.ranks.gathered(self.optimizer.torch.state_dict())
         if self.ranks.leads:
-            keep, torch_optimizer = self.config.keep_checkpoints, self.optimizer.torch
-            checkpoint.write(self.checkpoints, self.state(), self.model, torch_optimizer, keep, best_step)
+            keep = self.config.keep_checkpoints
+            checkpoint.write(self.checkpoints, self.state(), self.model, weights, optimizer, keep, best_step)
         self.ranks.wait()
 
     def save(self, best: tuple[int, float] | None) -> None:
         """Publish the model: the last, or if measured the best one that has a checkpoint."""
-        model = self.model
-        if best is not None and best[0] != self.step:
-            model = load(checkpoint.path_of(self.checkpoints, best[0]))
-        save(model, self.directory, self.tokenizer)
+        last = best is None or best[0] == self.step
+        weights = self.ranks.gathered(self.model.state_dict(keep_vars=True)) if last else None
+        if self.ranks.leads:
+            model = (
+                self.model if best is None or last else load(checkpoint.path_of(self.checkpoints, best[0]))
+            )
+            save(model, self.directory, self.tokenizer, weights)
 
     def state(self) -> checkpoint.State:
         return checkpoint.State(

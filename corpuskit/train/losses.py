@@ -17,19 +17,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from corpuskit.errors import ConfigError
-from corpuskit.models.heads import head_of
+from corpuskit.models.heads import Head, head_of
 from corpuskit.models.loading import family_of
 from corpuskit.models.packed import decoder_inputs, encoder_inputs, forward_inputs, unmasked
 
 _LOGITS_PER_CHUNK = 1 << 24  # 64 MB of float32
 
 
-class TokenLoss:
+class TokenLoss(nn.Module):
     """The summed cross-entropy of a batch in nats.
+
+    A module, so that FSDP brings together the weights outside the blocks before it runs; and the head is
+    looked up in every call, because FSDP exchanges the tensors.
 
     Parameters
     ----------
@@ -40,7 +43,8 @@ class TokenLoss:
     """
 
     def __init__(self, model: PreTrainedModel, compile: bool = False) -> None:
-        self.model, self.head = model, head_of(model)
+        super().__init__()
+        self.model = model
         self._family = family_of(model)
         if compile:
             unmasked(model)
@@ -50,14 +54,18 @@ class TokenLoss:
             whole = [model.get_encoder(), model.get_decoder()] if seq2seq else [model.base_model]
         self._blocks = [torch.compile(blocks) for blocks in whole] if compile else whole
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+    @property
+    def head(self) -> Head | None:
+        """The model's head, with the tensors it has now."""
+        return head_of(self.model)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """The sum over the wanted tokens of a batch that `corpuskit.train.batches` made."""
-        if self.head is None:
+        head = self.head
+        if head is None:
             return self._from_logits(batch)
         hidden = self.hidden(batch).flatten(0, 1).index_select(0, batch["places"])
-        return linear_cross_entropy(
-            self.head.transform(hidden), self.head.weight, batch["targets"], self.head.bias
-        )
+        return linear_cross_entropy(head.transform(hidden), head.weight, batch["targets"], head.bias)
 
     def hidden(self, batch: dict[str, Tensor]) -> Tensor:
         """What stands before the head: (batch, length, width), of the decoder if there is one."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from corpuskit.errors import ConfigError
+from corpuskit.models.blocks import blocks_of
 from corpuskit.train.config import TrainConfig
 
 
@@ -23,12 +26,26 @@ class Optimizer:
     config : TrainConfig
     old_rows : int or None
         Rows that the stage leaves alone.
+
+    Raises
+    ------
+    ConfigError
+        If only the blocks are to be trained and the model's cannot be told.
     """
 
     def __init__(self, model: PreTrainedModel, config: TrainConfig, old_rows: int | None) -> None:
         self._config, self._old_rows = config, old_rows
         self._vocabulary = _vocabulary_parameters(model)
         self.parameters = list(model.parameters())
+        self._trained = self.parameters
+        if config.trained == "blocks":
+            self._trained = [p for block in blocks_of(model) for p in block.parameters()]
+            if not self._trained:
+                raise ConfigError(
+                    f"the blocks of a {model.config.model_type} are not known",
+                    where="train.trained",
+                    hint="set it to all",
+                )
         marked = {id(p) for p in self._vocabulary}
         groups = [
             ([p for p in self.parameters if p.dim() >= 2 and id(p) not in marked], config.weight_decay),
@@ -50,9 +67,9 @@ class Optimizer:
         only_new = self._only_new(update)
         for group, decay in zip(self.torch.param_groups, self._decays):
             group["lr"], group["weight_decay"] = rate, 0.0 if only_new else decay
-        marked = {id(p) for p in self._vocabulary}
+        changing = {id(p) for p in (self._vocabulary if only_new else self._trained)}
         for parameter in self.parameters:
-            parameter.requires_grad_(not only_new or id(parameter) in marked)
+            parameter.requires_grad_(id(parameter) in changing)
         return rate
 
     def clip(self, update: int) -> float:
@@ -62,7 +79,8 @@ class Optimizer:
                 if parameter.grad is not None:
                     parameter.grad[: self._old_rows] = 0
         limit = self._config.grad_clip or torch.inf
-        return torch.nn.utils.clip_grad_norm_(self.parameters, limit).item()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+        return (norm.full_tensor() if isinstance(norm, DTensor) else norm).item()
 
     def step(self) -> None:
         """Change the weights, and forget the gradient."""

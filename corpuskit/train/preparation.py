@@ -199,7 +199,7 @@ def _reader(name: Format, dialogue: Dialogue, input_key: str, target_key: str, t
 def _records(name: Format, paths: list[Path], text_key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in paths:
         if name == "csv":
-            rows: Iterator[Mapping[str, Any]] = _cells(path)
+            rows: Iterator[Mapping[str, Any]] = cells(path)
         elif name == "data_text":
             rows = _parallel_lines(path)
         elif name in ("text", "chatyuan") and path.suffix not in (".jsonl", ".json"):
@@ -240,7 +240,7 @@ def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
         yield record
 
 
-def _cells(path: Path) -> Iterator[Mapping[str, str]]:
+def cells(path: Path) -> Iterator[Mapping[str, str]]:
     """The cells of a CSV's one column; quoted ones may hold commas, quotation marks and newlines.
 
     A header is recognised by being ``text``; gpt-2-simple drops the first line whatever it says.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedModel
 
 from corpuskit.errors import ArtifactError, ConfigError, CorpuskitError, MismatchError
+from corpuskit.models.hub import local_directory
 from corpuskit.models.loading import create, family_of, load, load_tokenizer, vocabulary_size
 from corpuskit.models.tokenizers import HuggingFaceTokenizer, TextTokenizer
 from corpuskit.train.config import TrainConfig
@@ -59,10 +60,10 @@ def first_model(
     MismatchError
         If the model was trained with a tokenizer that the shards' one does not extend.
     """
-    if config.directory is None:
+    if config.source is None:
         model = create(config.shape, special.num_ids, config.seed, special.end_of_text, special.pad)
         return Beginning(model, None, special)
-    model = load(config.directory)
+    model = load(config.source)
     _require_fit(model, config)
     old_rows = _apply_vocabulary(model, config, special, tokenizer, fingerprint)
     if family_of(model) != "causal" and model.config.pad_token_id is not None:
@@ -78,7 +79,7 @@ def _require_fit(model: PreTrainedModel, config: TrainConfig) -> None:
     objective, family = config.objective_of(None), family_of(model)
     if family != objective.family:
         raise ConfigError(
-            f"{objective.name} trains {objective.family} models, and {config.directory} is {family}",
+            f"{objective.name} trains {objective.family} models, and {config.source} is {family}",
             where="train.objective",
             hint="choose another objective or another model",
         )
@@ -102,7 +103,7 @@ def _apply_vocabulary(
     fingerprint: str,
 ) -> int:
     """Give the model rows for the run's ids; returns how many rows are old."""
-    own = _own_tokenizer(str(config.directory))
+    own = _own_tokenizer(str(config.source))
     old_size = own.vocab_size if own is not None else vocabulary_size(model)
     embedding: Any = model.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
@@ -112,14 +113,14 @@ def _apply_vocabulary(
         if special.vocab_size > rows:
             raise ArtifactError(
                 f"the shards' tokenizer has {special.vocab_size} tokens, the model's embedding {rows} rows",
-                where=str(config.directory),
+                where=str(config.source),
                 hint="set embedding_init (constituents) to give the model rows for the new tokens",
             )
         if own is not None:
             raise MismatchError(
                 f"the shards were written with another tokenizer (fingerprint {fingerprint}) than the "
                 f"model's (fingerprint {own.fingerprint})",
-                where=str(config.directory),
+                where=str(config.source),
                 hint="write the shards with the model's tokenizer, or set embedding_init if the shards' one "
                 "extends it",
             )
@@ -133,12 +134,12 @@ def _apply_vocabulary(
     return min(old_size, rows)
 
 
-def _own_tokenizer(directory: str) -> TextTokenizer | None:
+def _own_tokenizer(source: str) -> TextTokenizer | None:
     """The tokenizer beside a model: as corpuskit reads it, so that fingerprints compare, or transformers'."""
     try:
-        return formats.load(directory)
+        return formats.load(local_directory(source))
     except CorpuskitError:
-        return load_tokenizer(directory)
+        return load_tokenizer(source)
 
 
 def _begins_with(own: TextTokenizer, tokenizer: TextTokenizer | None) -> bool:
@@ -159,7 +160,7 @@ def _constituents(config: TrainConfig, own: TextTokenizer, tokenizer: TextTokeni
     if not isinstance(own, Tokenizer):
         raise MismatchError(
             "the model's tokenizer is of a kind whose tokens cannot be compared with the shards' ones",
-            where=str(config.directory),
+            where=str(config.source),
             hint="set embedding_init to mean",
         )
     try:
@@ -167,6 +168,6 @@ def _constituents(config: TrainConfig, own: TextTokenizer, tokenizer: TextTokeni
     except ConfigError as error:
         raise MismatchError(
             "the shards' tokenizer does not extend the model's",
-            where=str(config.directory),
+            where=str(config.source),
             hint="extend the model's tokenizer (`corpuskit vocab extend --base`) and write the shards anew",
         ) from error

@@ -22,6 +22,11 @@ class Meter:
     device : torch.device
     processes : int
         That share the work.
+
+    Attributes
+    ----------
+    peak : float or None
+        Operations a second of one GPU, where it is known.
     """
 
     def __init__(self, model: PreTrainedModel, device: torch.device, processes: int) -> None:
@@ -34,7 +39,7 @@ class Meter:
         self._attention = 12 * getattr(config, "num_hidden_layers", 0) * width
         self._cuda, self._processes = device.type == "cuda", processes
         name = torch.cuda.get_device_name(device) if self._cuda else ""
-        self._peak = next((peak for kind, peak in _PEAKS.items() if kind in name), None)
+        self.peak = next((peak for kind, peak in _PEAKS.items() if kind in name), None)
         self._started = self._waited = 0.0
 
     def start(self) -> None:
@@ -48,13 +53,17 @@ class Meter:
         self._waited += time.perf_counter() - before
         return batch
 
+    def operations(self, tokens: int, length: int) -> int:
+        """Of training on `tokens` tokens in rows of `length` (see `Step.mfu`)."""
+        return tokens * (6 * self._parameters + self._attention * length)
+
     def stop(self, tokens: int, length: int) -> dict[str, Any]:
         """The update of `tokens` tokens in rows of `length` is over; fields of `Step`."""
         elapsed = time.perf_counter() - self._started
-        operations = tokens * (6 * self._parameters + self._attention * length)
+        operations = self.operations(tokens, length)
         return {
             "tokens_per_s": tokens / elapsed,
             "data_stall": self._waited / elapsed,
             "memory_bytes": torch.cuda.max_memory_allocated() if self._cuda else None,
-            "mfu": operations / elapsed / self._peak / self._processes if self._peak else None,
+            "mfu": operations / elapsed / self.peak / self._processes if self.peak else None,
         }

@@ -17,6 +17,8 @@ from corpuskit import shards
 from corpuskit.errors import ArtifactError, ConfigError, MismatchError
 from corpuskit.shards.merging import repeated_ids
 from corpuskit.shards.storage import id_hashes, stored_documents
+from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.tokenizer import Tokenizer
 
 TOKENIZER = ByteTokenizer()
 OPTIONS = {"tokenizer": TOKENIZER, "shard_tokens": 60}
@@ -257,3 +259,19 @@ def test_a_merge_takes_the_tokenizer_from_where_there_is_one(two, tmp_path):
     (two[1] / "tokenizer" / "tokenizer.json").write_text("{}")
     shards.merge(two, tmp_path / "m")
     assert (tmp_path / "m" / "tokenizer" / "tokenizer.json").read_text() == "{}"
+
+
+def test_another_tokenizer_beside_the_shards_is_a_problem_and_is_not_copied(two, tmp_path):
+    """With it in place every id would be decoded to the wrong text, and nothing would say so."""
+    single = (bytes([i]) for i in range(256))
+    other = Tokenizer(ByteLevelBPE((*single, b"ab", None), ((97, 98),), {"<|endoftext|>": 257}))
+    other.save(two[0] / "tokenizer")
+    (problem,) = shards.verify(two[0]).problems
+    assert (problem.kind, problem.file) == ("tokenizer", "tokenizer")
+    for copy in (
+        lambda: shards.merge(two, tmp_path / "merged"),
+        lambda: shards.reshard(two[0], tmp_path / "resharded", shard_tokens=8),
+        lambda: shards.split(two[0], tmp_path / "split"),
+    ):
+        with pytest.raises(MismatchError, match="lies beside shards"):
+            copy()

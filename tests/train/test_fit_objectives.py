@@ -178,7 +178,7 @@ def test_an_encoder_learns_with_each_architecture(data, tmp_path):
         ({"patience": 2, "eval_every": 0}, "stopping early"),
         ({"new_rows_steps": 2}, "embedding_init"),
         ({"stride": 8, "sequences": "packed"}, "stride is for windows"),
-        ({"model": "no/such/model"}, "or a directory"),
+        ({"model": "no/such/model"}, "hub name"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, message):
