@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
+from corpuskit.clean.line_memory import apply_memory, count_memory, decide_memory, stored_bytes
 from corpuskit.clean.linecounts import (
     Counts,
     RunWriter,
@@ -162,21 +163,36 @@ class BoilerplateJob:
         if not self.inputs:
             return []
         if phase == "count":
-            return [Task(i, count_task, (piece,), self.remover) for i, piece in enumerate(self.inputs)]
+            return [
+                Task(i, count_task, (piece,), self.remover, self._count_memory(piece))
+                for i, piece in enumerate(self.inputs)
+            ]
         if phase == "decide":
             sites = outputs_of(done["count"], "sites")
             runs = outputs_of(done["count"], "runs")
             total = sum(entry.outcome.metrics["documents"] for entry in done["count"])
             inputs = tuple(output.as_slice() for output in (*sites, *runs))
             config = DecideConfig(self.remover, total, len(sites))
-            return [Task(i, decide_task, inputs, config) for i in range(self.remover.partitions)]
+            rows, site_rows = (sum(output.rows for output in files) for files in (runs, sites))
+            memory = decide_memory(rows, self.remover.partitions, self.remover.memory_lines, site_rows)
+            return [Task(i, decide_task, inputs, config, memory) for i in range(self.remover.partitions)]
+        decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
         decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
         if phase == "apply":
             apply = ApplyConfig(self.remover, self.dropped_text, self.part_bytes)
-            return [Task(i, apply_task, (piece, *decisions), apply) for i, piece in enumerate(self.inputs)]
+            return [
+                Task(
+                    i, apply_task, (piece, *decisions), apply,
+                    apply_memory(stored_bytes(piece), self.remover.min_characters, decided),
+                )
+                for i, piece in enumerate(self.inputs)
+            ]  # fmt: skip
         samples = tuple(output.as_slice() for output in outputs_of(done["apply"], "survey"))
         report = ReportConfig(self.remover.report_lines, len(decisions))
         return [Task(0, report_task, (*decisions, *samples), report)]
+
+    def _count_memory(self, piece: Slice) -> int:
+        return count_memory(stored_bytes(piece), self.remover.min_characters, self.remover.memory_lines)
 
 
 @dataclass(frozen=True)

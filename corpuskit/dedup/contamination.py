@@ -28,9 +28,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpuskit.clean.line_memory import stored_bytes
 from corpuskit.dedup.apply import Deduplicated
 from corpuskit.dedup.evaluation import EvaluationItem, read_evaluation
 from corpuskit.dedup.evaluation_index import FOUND, EvaluationIndex, Matching
+from corpuskit.dedup.memory import evaluation_memory, matching_memory
 from corpuskit.dedup.partitions import read_part
 from corpuskit.documents import DocumentBatch, DroppedText, StepResult, dropped_rows
 from corpuskit.errors import ConfigError, InputError
@@ -229,12 +231,14 @@ class ContaminationJob:
             evaluation = _slices(self.against)
             reference = _slices(self.background) if self.background else []
             config = _IndexConfig(self.decontaminator, len(evaluation))
-            return [Task(0, index_task, (*evaluation, *reference), config)]
+            memory = evaluation_memory(sum(stored_bytes(piece) for piece in evaluation))
+            return [Task(0, index_task, (*evaluation, *reference), config, memory)]
         files = [output for output in done["index"][0].outcome.outputs if output.kind.startswith("index-")]
         files += outputs_of(done["index"], "items")
         apply = _ApplyConfig(self.decontaminator, self.dropped_text, self.part_bytes)
         further = tuple(output.as_slice() for output in files)
-        return [Task(i, apply_task, (piece, *further), apply) for i, piece in enumerate(self.inputs)]
+        memory = matching_memory(sum(output.bytes for output in files))
+        return [Task(i, apply_task, (piece, *further), apply, memory) for i, piece in enumerate(self.inputs)]
 
 
 @dataclass(frozen=True)

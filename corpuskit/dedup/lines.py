@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from corpuskit.clean.line_memory import apply_memory, count_memory, decide_memory, stored_bytes
 from corpuskit.clean.linecounts import (
     Counts,
     RunWriter,
@@ -152,14 +153,29 @@ class LineJob:
             return []
         config = self.deduplicator
         if phase == "count":
-            return [Task(i, count_task, (piece,), config) for i, piece in enumerate(self.inputs)]
+            return [
+                Task(
+                    i, count_task, (piece,), config,
+                    count_memory(stored_bytes(piece), config.min_characters, config.memory_lines),
+                )
+                for i, piece in enumerate(self.inputs)
+            ]  # fmt: skip
         if phase == "decide":
             runs = tuple(output.as_slice() for output in outputs_of(done["count"], "runs"))
-            return [Task(i, decide_task, runs, config) for i in range(config.partitions)]
+            rows = sum(output.rows for output in outputs_of(done["count"], "runs"))
+            memory = decide_memory(rows, config.partitions, config.memory_lines)
+            return [Task(i, decide_task, runs, config, memory) for i in range(config.partitions)]
+        decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
         decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
         if phase == "apply":
             apply = ApplyConfig(config, self.dropped_text, self.part_bytes)
-            return [Task(i, apply_task, (piece, *decisions), apply) for i, piece in enumerate(self.inputs)]
+            return [
+                Task(
+                    i, apply_task, (piece, *decisions), apply,
+                    apply_memory(stored_bytes(piece), config.min_characters, decided),
+                )
+                for i, piece in enumerate(self.inputs)
+            ]  # fmt: skip
         samples = tuple(output.as_slice() for output in outputs_of(done["apply"], "survey"))
         report = ReportConfig(config.report_lines, len(decisions))
         return [Task(0, report_task, (*decisions, *samples), report)]

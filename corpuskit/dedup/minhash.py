@@ -16,17 +16,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
+from corpuskit.clean.line_memory import stored_bytes
 from corpuskit.dedup.apply import ApplyConfig, Decided, Deduplicated, plan_apply, split
 from corpuskit.dedup.clusters import BucketCounts, unique_pairs
 from corpuskit.dedup.index import IndexState
 from corpuskit.dedup.keep import QUALITY_COLUMN, Keep, check_keep, has_quality, require_quality
+from corpuskit.dedup.memory import (
+    bucket_memory,
+    cluster_memory,
+    measure_memory,
+    most_rows,
+    pair_memory,
+    removal_memory,
+    rows_of,
+    text_memory,
+    with_memory,
+)
 from corpuskit.dedup.minhash_tasks import (
     REASON,
     AppendConfig,
@@ -49,6 +61,9 @@ from corpuskit.dedup.verify import measure, plan_measure, plan_texts, with_simil
 from corpuskit.documents import DocumentBatch, DroppedText
 from corpuskit.jobs import Entry, Output, Slice, Task, outputs_of
 from corpuskit.parts import DEFAULT_PART_BYTES
+
+BAND_ROW_BYTES = 24
+"""Hash, priority and ordinal of a document in one band."""
 
 _PROBE = "天地玄黄，宇宙洪荒。日月盈昃，辰宿列张。\u3000Ａ1 é 𠀀"
 """Any text; its hashes name the way in which this version of the package hashes."""
@@ -82,7 +97,7 @@ class MinHashDeduplicator:
     max_bucket : int
         Buckets with more documents yield only the pairs with their first document.
     band_partitions : int
-        Partitions per band. A `candidates` task needs about 60 bytes for each document of its
+        Partitions per band. A `candidates` task needs up to 250 bytes for each document of its
         partition.
     chunk_characters : int
         Characters of text that a `verify` task holds at most (more only for one longer pair).
@@ -232,13 +247,18 @@ class MinHashJob:
         if phase == "candidates":
             self._require_quality(done["signatures"])
             keys = (*(part.bands for part in old), *_slices(done["signatures"], "bands"))
-            return [
-                Task(i, candidates_task, keys, context) for i in range(config.bands * config.band_partitions)
-            ]
+            partitions = config.bands * config.band_partitions
+            new_rows = rows_of(outputs_of(done["signatures"], "bands"))
+            old_rows = sum(stored_bytes(part.bands) for part in old) // BAND_ROW_BYTES
+            memory = bucket_memory(-(-new_rows // partitions), -(-old_rows // partitions))
+            return [Task(i, candidates_task, keys, context, memory) for i in range(partitions)]
         documents = (*(part.documents for part in old), *_slices(done["signatures"], "documents"))
         if phase == "pairs":
             clustering = Clustering(config, len(old), len(documents))
-            return [Task(0, pairs_task, (*documents, *_slices(done["candidates"], "candidates")), clustering)]
+            candidates = outputs_of(done["candidates"], "candidates")
+            memory = pair_memory(rows_of(candidates), *self._documents(done["signatures"]))
+            files = (*documents, *(output.as_slice() for output in candidates))
+            return [Task(0, pairs_task, files, clustering, memory)]
         if phase in ("texts", "verify"):
             if config.verify_threshold is None:
                 return []
@@ -246,12 +266,14 @@ class MinHashJob:
         if phase == "clusters":
             removed = () if self.index is None else self.index.decisions
             pairs = (
-                _slices(done["pairs"], "pairs")
+                outputs_of(done["pairs"], "pairs")
                 if config.verify_threshold is None
-                else _slices(done["verify"], "similarities")
+                else outputs_of(done["verify"], "similarities")
             )
             clustering = Clustering(config, len(old), len(documents), len(removed))
-            return [Task(0, clusters_task, (*documents, *removed, *pairs), clustering)]
+            memory = cluster_memory(rows_of(pairs), *self._documents(done["signatures"]))
+            files = (*documents, *removed, *(output.as_slice() for output in pairs))
+            return [Task(0, clusters_task, files, clustering, memory)]
         if phase == "more-texts":
             return self._texts(done["clusters"])
         if phase == "compare":
@@ -263,7 +285,21 @@ class MinHashJob:
             REASON, config.verify_threshold, len(decisions), self.dropped_text, self.part_bytes,
             config.cluster_columns, len(old),
         )  # fmt: skip
-        return plan_apply(self.inputs, decisions, outputs_of(done["compare"], "similarities"), apply_config)
+        similarities = outputs_of(done["compare"], "similarities")
+        return with_memory(
+            plan_apply(self.inputs, decisions, similarities, apply_config),
+            removal_memory(decisions, similarities),
+        )
+
+    def _documents(self, entries: Sequence[Entry]) -> tuple[int, int]:
+        """Documents of the run and of the index, and of the longest part."""
+        new = outputs_of(entries, "documents")
+        old = (
+            []
+            if self.index is None
+            else [_band_rows(part.bands, self.deduplicator) for part in self.index.parts]
+        )
+        return rows_of(new) + sum(old), max([most_rows(new), *old])
 
     def _require_quality(self, entries: Sequence[Entry]) -> None:
         metrics = [entry.outcome.metrics for entry in entries]
@@ -276,12 +312,19 @@ class MinHashJob:
         old = () if self.index is None else self.index.parts
         parts = [*(part.texts for part in old), *self.inputs]
         (entry,) = entries
-        return plan_texts(parts, outputs_of(entries, "pairs"), entry.outcome.metrics["parts_needed"])
+        pairs = outputs_of(entries, "pairs")
+        needed = entry.outcome.metrics["parts_needed"]
+        return [
+            replace(task, memory_bytes=text_memory(stored_bytes(task.inputs[0]), rows_of(pairs)))
+            for task in plan_texts(parts, pairs, needed)
+        ]
 
     def _measure(self, done: Mapping[str, Sequence[Entry]], pairs: str, texts: str) -> list[Task]:
         config = self.deduplicator
         chunks, files = outputs_of(done[pairs], "pairs"), outputs_of(done[texts], "texts")
-        return plan_measure(chunks, files, config.ngram, config.ignore)
+        texts_bytes = sum(output.bytes for output in files)
+        memory = measure_memory(config.chunk_characters, texts_bytes, most_rows(chunks))
+        return with_memory(plan_measure(chunks, files, config.ngram, config.ignore), memory)
 
     def _append(self, entries: Sequence[Entry], decisions: Sequence[Output]) -> list[Task]:
         if self.index is None:
@@ -297,6 +340,11 @@ class MinHashJob:
             sum(output.rows for output in decisions),
         )
         return [Task(0, append_task, inputs, config)]
+
+
+def _band_rows(bands: Slice, config: MinHashDeduplicator) -> int:
+    """Documents of a part of an index, from the size of its file of band hashes."""
+    return -(-stored_bytes(bands) // (BAND_ROW_BYTES * config.bands))
 
 
 def _slices(entries: Sequence[Entry], kind: str) -> tuple[Slice, ...]:

@@ -41,7 +41,7 @@ from corpuskit.parts import DocumentSink
 WINDOWS_PREFIX = "windows-"
 """A task that finds many windows writes several files, a kind each."""
 
-_FLUSH_ROWS = 1 << 22
+FLUSH_ROWS = 1 << 22
 """Windows that a task collects before it writes them, 28 bytes each."""
 
 _WINDOWS = ("hash", "priority", "ordinal", "place")
@@ -154,13 +154,13 @@ def windows_task(task: Task, workspace: Workspace) -> Outcome:
         spans, windows = search(chunk, config.min_characters, priority, repeated)
         local.append(spans)
         total += len(windows.hashes)
-        for start in range(0, len(windows.hashes), _FLUSH_ROWS):
-            hashes, texts, places = (column[start : start + _FLUSH_ROWS] for column in windows)
+        for start in range(0, len(windows.hashes), FLUSH_ROWS):
+            hashes, texts, places = (column[start : start + FLUSH_ROWS] for column in windows)
             held.append(
                 _windows_table(hashes, priority[texts], chunk.ordinals[texts], places.astype(np.uint32))
             )
             rows += len(hashes)
-            if rows >= _FLUSH_ROWS:
+            if rows >= FLUSH_ROWS:
                 flush()
     flush()
     outputs.append(publish_table(workspace, "local", pa.concat_tables(local)))

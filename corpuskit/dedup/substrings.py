@@ -13,23 +13,36 @@ windows to the same place; the comparison of the texts then keeps them, and the 
 
 Phases of the job, tasks by part of the documents (p) or of the hashes (h): `anchors` (p), `repeated` (h),
 `windows` (p), `firsts` (h), `spans` (p), `sources` (p: the texts that spans are compared with), `verify`
-(p), `cap` (one task over all spans, 60 bytes each: which documents lose too much), `apply` (p). What is held
+(p), `cap` (one task over all spans, 350 bytes each: which documents lose too much), `apply` (p). What is held
 at a time is one chunk of `chunk_bytes` of text, or one partition.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
+from corpuskit.clean.line_memory import stored_bytes
 from corpuskit.dedup.apply import Deduplicated
+from corpuskit.dedup.memory import (
+    anchor_memory,
+    cap_memory,
+    comparison_memory,
+    cut_memory,
+    first_memory,
+    repeated_memory,
+    rows_of,
+    source_memory,
+    span_memory,
+    window_memory,
+)
 from corpuskit.dedup.partitions import ordinals
 from corpuskit.dedup.signatures import require_range
 from corpuskit.dedup.span_removal import Removal, beyond_cap, decide, effective
 from corpuskit.dedup.span_search import Chunk, Order, local_spans
 from corpuskit.dedup.span_tasks import (
+    FLUSH_ROWS,
     WINDOWS_PREFIX,
     ApplyTask,
     PartTask,
@@ -82,7 +95,7 @@ class SubstringDeduplicator:
         Text that a task holds at a time (more only for one longer document): about 20 bytes for each of
         its characters, and 50 more for each where something may be repeated.
     partition_rows : int
-        Windows per partition, about; 100 bytes each.
+        Windows per partition, about; 120 bytes each.
     """
 
     min_characters: int = 50
@@ -171,14 +184,17 @@ class SubstringJob:
             return []
         config = self.deduplicator
         parts = len(self.inputs)
+        sizes = [stored_bytes(piece) for piece in self.inputs]
         search = PartTask(config.min_characters, config.order, config.tag, config.chunk_bytes, parts)
 
         def slices(name: str, kind: str) -> tuple[Slice, ...]:
             return tuple(output.as_slice() for output in outputs_of(done[name], kind))
 
-        def by_part(function, task: PartTask, *kinds: tuple[str, str]) -> list[Task]:
+        def by_part(function, task: PartTask, memory: Sequence[int], *kinds: tuple[str, str]) -> list[Task]:
             files = tuple(piece for kind in kinds for piece in slices(*kind))
-            return [Task(i, function, (piece, *files), task) for i, piece in enumerate(self.inputs)]
+            return [
+                Task(i, function, (piece, *files), task, memory[i]) for i, piece in enumerate(self.inputs)
+            ]
 
         def with_partitions(partitions: int) -> PartTask:
             return PartTask(
@@ -186,45 +202,59 @@ class SubstringJob:
             )
 
         if phase == "anchors":
-            size = sum(_size(piece) for piece in self.inputs)
-            return by_part(anchors_task, with_partitions(max(1, -(-size // PARTITION_BYTES))))
+            memory = [anchor_memory(size, config.min_characters) for size in sizes]
+            return by_part(anchors_task, with_partitions(max(1, -(-sum(sizes) // PARTITION_BYTES))), memory)
         if phase == "repeated":
             count = done["anchors"][0].outcome.metrics["partitions"]
             files = slices("anchors", "anchors")
-            return [Task(i, repeated_task, files, search) for i in range(count)]
+            need = repeated_memory(rows_of(outputs_of(done["anchors"], "anchors")), count)
+            return [Task(i, repeated_task, files, search, need) for i in range(count)]
         if phase == "windows":
             repeated = sum(entry.outcome.metrics["repeated"] for entry in done["repeated"])
             expected = repeated * (config.min_characters // 4 + 1)
             count = max(1, -(-expected // config.partition_rows))
-            return by_part(windows_task, with_partitions(count), ("repeated", "repeated"))
+            memory = [
+                window_memory(size, config.chunk_bytes, entry.outcome.metrics["anchors"], FLUSH_ROWS)
+                for size, entry in zip(sizes, done["anchors"])
+            ]
+            return by_part(windows_task, with_partitions(count), memory, ("repeated", "repeated"))
         if phase == "firsts":
             count = done["windows"][0].outcome.metrics["partitions"]
             outputs = [output for entry in done["windows"] for output in entry.outcome.outputs]
-            files = tuple(o.as_slice() for o in outputs if o.kind.startswith(WINDOWS_PREFIX))
-            return [Task(i, firsts_task, files, search) for i in range(count)]
+            windows = [output for output in outputs if output.kind.startswith(WINDOWS_PREFIX)]
+            files = tuple(output.as_slice() for output in windows)
+            need = first_memory(rows_of(windows), count)
+            return [Task(i, firsts_task, files, search, need) for i in range(count)]
         if phase == "spans":
-            files = slices("firsts", "repeats")
-            return [Task(i, spans_task, files, search) for i in range(parts)]
+            repeats = outputs_of(done["firsts"], "repeats")
+            most = rows_of(repeats)
+            memory = [span_memory(min(most, entry.outcome.metrics["windows"])) for entry in done["windows"]]
+            files = tuple(output.as_slice() for output in repeats)
+            return [Task(i, spans_task, files, search, memory[i]) for i in range(parts)]
         if phase == "sources":
-            return by_part(sources_task, search, ("spans", "requests"))
+            requests = rows_of(outputs_of(done["spans"], "requests"))
+            memory = [source_memory(size, requests) for size in sizes]
+            return by_part(sources_task, search, memory, ("spans", "requests"))
         if phase == "verify":
-            spans, local = slices("spans", "spans"), outputs_of(done["windows"], "local")
-            texts = slices("sources", "texts")
+            spans, local = outputs_of(done["spans"], "spans"), outputs_of(done["windows"], "local")
+            sources = outputs_of(done["sources"], "texts")
+            texts, size = slices("sources", "texts"), sum(output.bytes for output in sources)
             return [
-                Task(i, verify_task, (piece, spans[i], local[i].as_slice(), *texts), search)
+                Task(
+                    i, verify_task, (piece, spans[i].as_slice(), local[i].as_slice(), *texts), search,
+                    comparison_memory(spans[i].rows, local[i].rows, size),
+                )
                 for i, piece in enumerate(self.inputs)
-            ]
+            ]  # fmt: skip
         apply = ApplyTask(config.removal, self.dropped_text, self.part_bytes)
-        verified = slices("verify", "verified")
+        verified = outputs_of(done["verify"], "verified")
         if phase == "cap":
-            return [Task(0, cap_task, verified, apply)]
-        (beyond,) = slices("cap", "beyond")
+            return [Task(0, cap_task, slices("verify", "verified"), apply, cap_memory(rows_of(verified)))]
+        (beyond,) = outputs_of(done["cap"], "beyond")
         return [
-            Task(i, apply_task, (piece, spans, beyond), apply)
+            Task(
+                i, apply_task, (piece, spans.as_slice(), beyond.as_slice()), apply,
+                cut_memory(spans.rows, beyond.rows),
+            )
             for i, (piece, spans) in enumerate(zip(self.inputs, verified))
-        ]
-
-
-def _size(piece: Slice) -> int:
-    stop = piece.stop if piece.stop is not None else piece.size_bytes
-    return (os.stat(piece.path).st_size if stop is None else stop) - piece.start  # noqa: PTH116
+        ]  # fmt: skip

@@ -3,7 +3,9 @@
 A task takes a run of document parts of about `group_bytes` and writes whole shards; its last one
 is as large as what is left. Grouping looks at the parts' sizes only, so the shards are the same
 bytes whatever the number of workers. After each shard the task remembers which document comes
-next, so a kill costs one shard at most.
+next, so a kill costs one shard at most. It also describes each shard while it is at hand (metric
+``described``), so that publishing reads none: in an object store that would be the whole dataset over the
+network of one machine.
 
 `publish` then hard-links the shards, in task order, into the dataset's directory (copies where
 links are not possible), and writes `dataset.json` last; `publish_appended` does so behind the shards
@@ -26,7 +28,7 @@ from pyarrow import ipc
 from corpuskit.documents import Tally
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
 from corpuskit.files import arrow_path
-from corpuskit.jobs import IN_KEY, Entry, Outcome, Output, Slice, Task, Workspace, group_slices, outputs_of
+from corpuskit.jobs import IN_KEY, Entry, Outcome, Slice, Task, Workspace, group_slices, outputs_of
 from corpuskit.parts import read_documents
 from corpuskit.shards.directories import (
     full_disk_hint,
@@ -50,14 +52,20 @@ from corpuskit.shards.manifest import (
 )
 from corpuskit.shards.publishing import DEFAULT_SHARD_TOKENS, ShardBuffer, require_shard_tokens
 from corpuskit.shards.shardfile import (
-    damaged,
-    describe_shard,
+    check_size,
     map_shard,
     require_choice,
     shard_schema,
     write_shard,
 )
 from corpuskit.shards.word_starts import COLUMN, COLUMN_TYPE, WordCutter, open_segmenter, segmenter_version
+
+DESCRIBED = "described"
+"""Metric of an encoding task: what a manifest says of its shards, beside what the outputs say themselves.
+
+``tokenizer`` (its fingerprint), ``end_of_document``, ``columns``, and ``shards``: for each output the tokens
+and the checksum of the structure.
+"""
 
 
 @dataclass(frozen=True)
@@ -170,7 +178,8 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
     config: EncodeConfig = task.config
     tokenizer = _tokenizer(config.tokenizer_dir, config.tokenizer_fingerprint)
     segmenter = None if config.word_starts is None else _segmenter(config.word_starts)
-    schema = shard_schema(planned_layout(tokenizer, config.end_of_document, segmenter is not None))
+    layout = planned_layout(tokenizer, config.end_of_document, segmenter is not None)
+    schema = shard_schema(layout)
     parts = workspace.load_checkpoint()
     position = parts[-1]["position"] if parts else [0, 0]
     buffer = ShardBuffer(config.shard_tokens)
@@ -181,10 +190,11 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
             publication.rows = sum(len(part) for part in documents)
             tokens = sum(part.num_tokens for part in documents)
             write_shard(publication.path, schema, documents)
+            structure = map_shard(publication.path, structure=True).structure
         tally = Tally(publication.rows, publication.rows)
         parts.append({
             "outputs": [publication.output], "tally": tally.to_dict(), "position": next_position,
-            "tokens": tokens,
+            "tokens": tokens, "structure": structure,
         })  # fmt: skip
         workspace.save_checkpoint(parts)
 
@@ -200,7 +210,13 @@ def encode_task(task: Task, workspace: Workspace) -> Outcome:
         publish_shard([len(task.inputs), 0])
     tally = sum((Tally.from_dict(part["tally"]) for part in parts), Tally())
     outputs = tuple(output for part in parts for output in part["outputs"])
-    metrics = {"tokens": sum(part["tokens"] for part in parts), "rows": tally.kept}
+    described = {
+        "tokenizer": layout.tokenizer.fingerprint,
+        "end_of_document": layout.end_of_document,
+        "columns": dict(layout.columns),
+        "shards": [[part["tokens"], part["structure"]] for part in parts],
+    }
+    metrics = {"tokens": sum(part["tokens"] for part in parts), "rows": tally.kept, DESCRIBED: described}
     return Outcome(outputs, tally, metrics)
 
 
@@ -211,8 +227,11 @@ def publish(
     provenance: Mapping[str, Any] | None = None,
     *,
     operation: Operation | None = None,
+    files: bool = True,
 ) -> Manifest:
     """Make the shards of finished `ShardsJob` tasks a dataset.
+
+    Of each shard only the size is looked at; `verify` reads them.
 
     The directory belongs to the run: a dataset that an earlier run left there is replaced, and says
     it is incomplete from the first change until the last. Killed and called again, it comes to
@@ -230,6 +249,9 @@ def publish(
         Free JSON for `dataset.json`.
     operation : Operation, optional
         What is being done, for `dataset.json`.
+    files : bool
+        False only writes `dataset.json`: the shards are not on this machine, and the caller copies them
+        to where it belongs, named as it names them, in their order.
 
     Returns
     -------
@@ -241,14 +263,18 @@ def publish(
         If there are no documents.
     MismatchError
         If the shards were made with another tokenizer.
+    ArtifactError
+        If a shard is missing or has another size.
     """
     directory = Path(directory)
-    made = _manifest_of(entries, directory, tokenizer)
+    made = _manifest_of(entries, directory, tokenizer, files)
     shards = tuple(replace(shard, name=shard_name(index)) for index, shard in enumerate(made.shards))
     begun = replace(made, shards=(), provenance=dict(provenance or {}), operation=operation)
     manifest = replace(begun, shards=shards).finish()
     with _held(directory):
-        if not _is_published(directory, manifest):
+        if not files:
+            manifest.save(directory)
+        elif not _is_published(directory, manifest):
             begun.save(directory)
             _link_all(entries, directory, shards)
             names = {shard.name for shard in manifest.shards}
@@ -335,18 +361,33 @@ def _held(directory: Path) -> Iterator[None]:
                 os.close(lock)
 
 
-def _manifest_of(entries: Sequence[Entry], directory: Path, tokenizer: TokenizerLike) -> Manifest:
+def _manifest_of(
+    entries: Sequence[Entry], directory: Path, tokenizer: TokenizerLike, files: bool = True
+) -> Manifest:
     """The shards that the tasks made, as a manifest says it; their names are still to be given."""
-    outputs = outputs_of(entries, "shard")
-    if not outputs:
+    described = [entry.outcome.metrics[DESCRIBED] for entry in entries if entry.outputs("shard")]
+    if not described:
         raise InputError(
             "no document reached the shards",
             where=str(directory),
             hint="the report says which step dropped them and why",
         )
-    end_of_document, columns = _layout(outputs[0], tokenizer)
-    shards = tuple(_describe(output, shard_name(index)) for index, output in enumerate(outputs))
-    return Manifest(TokenizerRecord.of(tokenizer), end_of_document, shards, columns)
+    layout = described[0]
+    outputs = outputs_of(entries, "shard")
+    if layout["tokenizer"] != tokenizer.fingerprint:
+        raise MismatchError(
+            f"the shard was written with tokenizer {layout['tokenizer']}, not with {tokenizer.fingerprint}",
+            where=outputs[0].path,
+            hint="publish with the tokenizer of the job",
+        )
+    facts = [fact for task in described for fact in task["shards"]]
+    shards = tuple(
+        ShardEntry(shard_name(index), output.rows, tokens, output.bytes, output.checksum, structure)
+        for index, (output, (tokens, structure)) in enumerate(zip(outputs, facts, strict=True))
+    )
+    for output, shard in zip(outputs, shards) if files else ():
+        check_size(Path(output.path), shard)
+    return Manifest(TokenizerRecord.of(tokenizer), layout["end_of_document"], shards, dict(layout["columns"]))
 
 
 def _link_all(entries: Sequence[Entry], directory: Path, shards: Sequence[ShardEntry]) -> None:
@@ -388,30 +429,6 @@ def _size(piece: Slice) -> int:
         return Path(piece.path).stat().st_size
     except OSError as error:
         raise InputError(f"cannot read a document part: {error.strerror}", where=piece.path) from error
-
-
-def _describe(output: Output, name: str) -> ShardEntry:
-    entry = describe_shard(output.path, name, output.checksum)
-    if (entry.bytes, entry.rows) != (output.bytes, output.rows):
-        raise damaged(output.path, f"it has {entry.bytes} bytes and {entry.rows} documents; the ledger says "
-                                   f"{output.bytes} and {output.rows}")  # fmt: skip
-    return entry
-
-
-def _layout(output: Output, tokenizer: TokenizerLike) -> tuple[EndOfDocument, dict[str, str]]:
-    """The policy and the parallel columns that the shards were written with, as they say themselves."""
-    shard = map_shard(output.path, structure=False)
-    metadata = shard.metadata
-    for policy in get_args(EndOfDocument):
-        expected = shard_schema(Manifest(TokenizerRecord.of(tokenizer), policy)).metadata
-        if {key.decode(): value.decode() for key, value in expected.items()} == metadata:
-            return policy, {name: values.dtype.name for name, values in shard.columns.items()}
-    raise MismatchError(
-        f"the shard was written with tokenizer {metadata.get('corpuskit.tokenizer')}, "
-        f"not with {tokenizer.fingerprint}",
-        where=output.path,
-        hint="publish with the tokenizer of the job",
-    )
 
 
 def _is_published(directory: Path, manifest: Manifest) -> bool:

@@ -112,7 +112,7 @@ def table(first: int = 0, count: int = 2) -> pa.Table:
 def dataset(base: Path, name: str, first: int = 0, shard_tokens: int = 150) -> None:
     shards.write(table(first), base / name, tokenizer=TOKENIZER, shard_tokens=shard_tokens)
     (base / name / "tokenizer").mkdir()
-    (base / name / "tokenizer" / "corpuskit.json").write_text("{}")
+    (base / name / "tokenizer" / "tokenizer.json").write_text("{}")
 
 
 def _two(base: Path) -> None:
