@@ -19,7 +19,7 @@ from rich.progress import (
 
 from corpuskit.jobs import Entry
 from corpuskit.pipeline.report import StageReport
-from corpuskit.pipeline.run import RunObserver
+from corpuskit.pipeline.stages import RunObserver
 
 _PLAIN_INTERVAL_S = 10.0
 

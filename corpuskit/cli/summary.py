@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from corpuskit.pipeline.report import FILE_NAME, Report
-from corpuskit.pipeline.run import CLEANING_PAGE
+from corpuskit.pipeline.stages import CLEANING_PAGE
 
 
 def print_summary(report: Report, console: Console, next_steps: Sequence[str]) -> None:

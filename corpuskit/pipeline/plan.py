@@ -6,7 +6,8 @@ from collections import Counter
 
 from corpuskit.ingest import expand_inputs
 from corpuskit.pipeline.recipe import Recipe
-from corpuskit.pipeline.run import estimate_disk_bytes, ingest_job
+from corpuskit.pipeline.run import estimate_disk_bytes
+from corpuskit.pipeline.stages import ingest_job
 
 
 def describe_plan(recipe: Recipe) -> str:

@@ -24,9 +24,7 @@ from corpuskit.ingest import expand_inputs
 from corpuskit.pipeline.homes import open_home
 from corpuskit.pipeline.recipe import Recipe
 from corpuskit.pipeline.report import Report
-from corpuskit.pipeline.stages import CLEANING_PAGE, RunObserver, Stages, ingest_job
-
-__all__ = ["CLEANING_PAGE", "RunObserver", "estimate_disk_bytes", "ingest_job", "run_recipe"]
+from corpuskit.pipeline.stages import RunObserver, Stages
 
 # Bytes of documents between phases, dropped rows and shards for each byte of decompressed input:
 # 1.6 on laws + news, rounded up.

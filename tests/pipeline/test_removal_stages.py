@@ -11,7 +11,8 @@ import road
 
 from corpuskit.pipeline.demo.build import articles
 from corpuskit.pipeline.recipe import parse_recipe
-from corpuskit.pipeline.run import CLEANING_PAGE, run_recipe
+from corpuskit.pipeline.run import run_recipe
+from corpuskit.pipeline.stages import CLEANING_PAGE
 
 
 def sections(evaluation: Path, index: Path) -> dict:
