@@ -125,7 +125,7 @@ def test_slices_on_an_object_store(whole, inputs, server, tmp_path):
     assert made(server.root / "slices") == whole[1]
 
 
-@pytest.mark.parametrize("faults", [5, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("faults", [3, pytest.param(24, marks=pytest.mark.slow)])
 def test_faults_at_random_moments_change_nothing(whole, inputs, cluster, server, tmp_path, faults):
     from soak import Soak
 
