@@ -11,7 +11,7 @@ demo: .stamp-demo
 	$(BIN)/corpuskit demo --output corpuskit-demo
 
 test: lint docs
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 test-slow: .stamp-dev
 	$(BIN)/python -m pytest -m slow

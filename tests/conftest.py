@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,8 @@ _LONG = ("test_cluster_road.py", "test_documentation.py", "test_kill.py", "test_
 """Modules that take minutes; started last, they would keep one process busy when all others are done."""
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """A module's tests stay on one process, and so do all that share a cluster; long modules come first.
-
-    The groups must be known before pytest-xdist looks for them, the order stands after pytest-randomly
-    has put the rest in a random one.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
-    yield
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has put the rest in a random order
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in _LONG)
 
 

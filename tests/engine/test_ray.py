@@ -20,8 +20,6 @@ from work import DoubleAndJoin, Sleepers  # noqa: E402
 from corpuskit.engine import Observer, Ray, run  # noqa: E402
 from corpuskit.errors import ConfigError, InputError, LedgerError, MismatchError, TaskError  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture(scope="module")
 def cluster():

@@ -17,8 +17,6 @@ from corpuskit.errors import ConfigError  # noqa: E402
 from corpuskit.pipeline.recipe import parse_recipe  # noqa: E402
 from corpuskit.pipeline.run import run_recipe  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
