@@ -50,7 +50,7 @@ def contents(output: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("workers", "kills"),
     [
-        (1, 4),
+        (1, 2),
         (2, 4),
         pytest.param(1, 20, marks=pytest.mark.slow),
         pytest.param(2, 20, marks=pytest.mark.slow),
