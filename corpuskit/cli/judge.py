@@ -153,7 +153,11 @@ def _answers(path: Path) -> list[str]:
         if isinstance(target, list):
             target = "，".join(map(str, target))
         if not isinstance(target, str):
-            raise InputError("the record has no text under target", where=f"{path}:{number}")
+            raise InputError(
+                "the record has no text under target",
+                where=f"{path}:{number}",
+                hint="give a text file of a line each, or records with the key target",
+            )
         answers.append(target)
     return answers
 
@@ -168,9 +172,13 @@ def _records(path: Path) -> list[Mapping[str, Any]]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise InputError(f"not JSON: {error}", where=f"{path}:{number}") from error
+            raise InputError(
+                f"not JSON: {error}", where=f"{path}:{number}", hint="give one JSON object a line"
+            ) from error
         if not isinstance(record, dict):
-            raise InputError("not a JSON object", where=f"{path}:{number}")
+            raise InputError(
+                "not a JSON object", where=f"{path}:{number}", hint="give one JSON object a line"
+            )
         records.append(record)
     return records
 
