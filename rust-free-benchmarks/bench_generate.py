@@ -6,6 +6,10 @@ texts part, the logits of the two tokens must lie within the tolerance that floa
 (`corpuskit.generate.ties`). Batches of different lengths are measured as well: transformers pads them on
 the left, as ours does.
 
+A single row drafts (`corpuskit.generate.lookahead`): how many passes through the model its tokens took is
+printed, and it is timed with drafts and without. Random weights write the hardest text to guess; a text of
+a trained model repeats itself more.
+
 On a machine that others use, threads wait for each other and throughput says little. So the time between
 tokens is measured too, and the quickest tenth of the steps of both are compared: those that nothing
 disturbed; with one thread in processor time.
@@ -26,6 +30,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -34,8 +39,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 
 from corpuskit.generate import Generator, Sampling
 from corpuskit.generate.continuation import Continuation
-from corpuskit.generate.decoding import decoder_for
-from corpuskit.generate.gpt2 import arrange
+from corpuskit.generate.gpt2 import GPT2Decoder, arrange
+from corpuskit.generate.lookahead import Lookahead
 from corpuskit.generate.ties import tie_tolerance
 
 PROMPT = 32
@@ -50,6 +55,36 @@ def random_model(layers: int) -> GPT2LMHeadModel:
             if parameter.dim() > 1:
                 parameter.mul_(2)
     return model
+
+
+def without_drafts(generator: Generator, rows: list[list[int]], new: int) -> list[list[int]]:
+    """Our greedy tokens, one pass through the model each."""
+    found: list[list[int]] = [[] for _ in rows]
+    for tokens in plain_steps(generator, rows, new):
+        for row, token in tokens:
+            found[row].append(token)
+    return found
+
+
+def plain_steps(generator: Generator, rows: list[list[int]], new: int) -> Iterator[list[tuple[int, int]]]:
+    """The tokens of each step, without drafts."""
+    continuation = Continuation(
+        GPT2Decoder(generator.model), rows, rows, Sampling(temperature=0), generator.vocab_size,
+        generator.context_length, frozenset(), generator.model.device,
+    )  # fmt: skip
+    return continuation.steps(new, 0, range(1))
+
+
+def passes_of(generator: Generator, row: list[int], new: int) -> str:
+    """How many passes through the model the tokens after the first take with drafts."""
+    decoder = Lookahead(GPT2Decoder(generator.model))
+    continuation = Continuation(
+        decoder, [row], [row], Sampling(temperature=0), generator.vocab_size, generator.context_length,
+        frozenset(), generator.model.device,
+    )  # fmt: skip
+    for _ in continuation.steps(new, 0, range(1)):
+        pass
+    return f"{decoder.steps} tokens in {decoder.passes} passes"
 
 
 def prompts(rows: int, ragged: bool) -> list[list[int]]:
@@ -86,11 +121,7 @@ def step_times(
     best = [float("inf"), float("inf")]
     for _ in range(rounds):
         ours, other = Clock(), Clock()
-        continuation = Continuation(
-            decoder_for(generator.model), rows, rows, Sampling(temperature=0), generator.vocab_size,
-            generator.context_length, frozenset(), generator.model.device,
-        )  # fmt: skip
-        for tokens in continuation.steps(new, 0, range(1)):
+        for tokens in plain_steps(generator, rows, new):
             ours.put(tokens)
         theirs(model, rows, new, other)
         best = [min(a, clock.quickest_tenth()) for a, clock in zip(best, (ours, other), strict=True)]
@@ -199,22 +230,24 @@ def main() -> None:
         print(lines[-1], flush=True)
         if options.steps_only:
             continue
+        contenders = [
+            Contender("corpuskit", partial(generator.generate_ids, rows, options.new, stop_at_end=False)),
+            Contender(version("transformers"), partial(theirs, model, rows, options.new)),
+        ]
+        if batch == 1:
+            lines.append(f"batch   1: {passes_of(generator, rows[0], options.new)}")
+            contenders.append(Contender("no drafts", partial(without_drafts, generator, rows, options.new)))
         result = compare(
             f"generate GPT-2 {options.layers} layers, batch {batch}{', ragged' if options.ragged else ''}",
-            [
-                Contender("corpuskit", partial(generator.generate_ids, rows, options.new, stop_at_end=False)),
-                Contender(version("transformers"), partial(theirs, model, rows, options.new)),
-            ],
-            amount=batch * options.new,
-            unit="tokens",
-            rounds=options.rounds,
-        )
-        ours, other = result["rows"]
+            contenders, amount=batch * options.new, unit="tokens", rounds=options.rounds,
+        )  # fmt: skip
+        ours, other, *plain = result["rows"]
         lines.append(
             f"batch {batch:>3}: ours {ours['throughput']:,.1f} tokens/s, transformers "
             f"{other['throughput']:,.1f}, ratio {other['ratio']:.2f} (median of {options.rounds} rounds), "
             f"{batch - ties} of {batch} texts the same, {ties} part at a tie"
         )
+        lines += [f"batch   1: without drafts {row['throughput']:,.1f} tokens/s" for row in plain]
     print()
     print("\n".join(lines))
 

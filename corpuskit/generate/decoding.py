@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from corpuskit.errors import ArtifactError
 from corpuskit.generate.gpt2 import GPT2Decoder, supports
+from corpuskit.generate.lookahead import Lookahead
 from corpuskit.generate.padding import Padded, pad_left
 
 
@@ -38,10 +40,10 @@ class Decoder(Protocol):
 
 
 def decoder_for(model: PreTrainedModel) -> Decoder:
-    """A decoder that fits the model."""
-    if supports(model):
-        return GPT2Decoder(model)
-    return Seq2SeqDecoder(model) if model.config.is_encoder_decoder else CausalDecoder(model)
+    """A decoder that fits the model; causal ones draft while they have a single row."""
+    if model.config.is_encoder_decoder:
+        return Seq2SeqDecoder(model)
+    return Lookahead(GPT2Decoder(model) if supports(model) else CausalDecoder(model))
 
 
 class CausalDecoder:
@@ -57,19 +59,34 @@ class CausalDecoder:
     def start(self, windows: Sequence[Sequence[int]], room: int) -> Tensor:
         self._padded, self._cache = pad_left(windows, self._model.device), None
         self._length = self._padded.ids.shape[1]
-        return self._forward(self._padded.ids, self._padded.positions())
+        return self._forward(self._padded.ids, self._padded.positions())[:, 0]
 
     def step(self, tokens: Tensor) -> Tensor:
-        starts = self._padded.starts
-        position = torch.tensor([self._length], device=tokens.device)
-        self._length += 1
-        return self._forward(tokens[:, None], (position if starts is None else position - starts)[:, None])
+        return self.extend(tokens[:, None])[:, 0]
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Add tokens (int64, (rows, new)); the logits after each, (rows, new, outputs)."""
+        starts, new = self._padded.starts, tokens.shape[1]
+        positions = torch.arange(self._length, self._length + new, device=tokens.device)
+        self._length += new
+        return self._forward(tokens, positions if starts is None else positions - starts[:, None], new)
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether the cache can be cut back: a state-space model's or a sliding window's cannot."""
+        return type(self._cache) is DynamicCache and all(type(x) is DynamicLayer for x in self._cache.layers)
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` tokens of each row, padding included."""
+        if length < self._length:
+            self._cache.crop(length - self._length)
+            self._length = length
 
     def select(self, rows: Tensor) -> None:
         self._padded = self._padded.select(rows)
         self._cache.reorder_cache(rows)
 
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def _forward(self, ids: Tensor, positions: Tensor, last: int = 1) -> Tensor:
         mask = self._padded.mask(self._length)
         if mask is None:
             every = torch.ones(len(ids), self._length, dtype=torch.int64, device=ids.device)
@@ -80,13 +97,13 @@ class CausalDecoder:
             attention_mask=every,
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=last,
             **({"position_ids": positions.expand(len(ids), -1)} if self._counts_positions else {}),
         )
         self._cache = getattr(output, "past_key_values", None)
         if self._cache is None:
             raise ArtifactError(f"{type(self._model).__name__} keeps no keys and values to continue from")
-        return output.logits[:, -1]
+        return output.logits[:, -last:]
 
 
 class Seq2SeqDecoder:

@@ -5,20 +5,29 @@ and takes eight operations for a GELU. Here keys and values are written in place
 final size, attention reads a view of them, and a mask exists only where rows are really padded. What a
 step of twelve tiny layers costs, all but the products, falls from 6.0 ms to 3.6 (one row: 3.2 to 1.1).
 
-The rest is the matrix products, and for a batch they have a shape that BLAS libraries serve badly:
-50,257 x 768 by 768 x 16. MKL packs the large matrix on every call; cut into blocks of 16 outputs and
-given as one batched product it is read once as it lies. On one core of an AVX-512 Xeon the 49
-products of a step with 16 rows take 61 ms so, 81 ms as `addmm` on weights stored as GPT-2's Conv1D
-stores them (inputs x outputs), 64 ms with MKL's and 61 ms with oneDNN's packed weights, which need
-a second copy of the model. Below 4 rows a plain product is as fast as memory, above 64 MKL's
-packing pays. Blocks need the other order in memory (outputs x inputs): `arrange` brings a model's
-weights into it in place, a matrix at a time.
+The rest is the matrix products, and a batch gives them a shape that BLAS libraries serve badly:
+50,257 x 768 by 768 x 16, where MKL packs the large matrix on every call. Cut into blocks of 16 outputs and
+given as one batched product it is read once as it lies. Milliseconds for the 48 products of the layers on
+one core of an AVX-512 Xeon, weights stored outputs x inputs, the best of 6:
+
+| rows | `mm` | blocks of outputs, rows beside them | blocks of outputs, rows below them |
+|---|---|---|---|
+| 1 to 3 | 30 | 51 to 76 | 31 |
+| 4 | 56 | 52 | 37 |
+| 8 | 66 | 49 | 43 |
+| 12 | 78 | 42 | 41 |
+| 16 | 57 | 43 | 54 |
+| 32 | 77 | 75 | 104 |
+
+(GPT-2 stores inputs x outputs: 29, 34, 55 and 80 ms for 1, 4, 8 and 16 rows. Packed weights of MKL and oneDNN
+take as long as blocks and need a second copy of the model.) `arrange` brings a model's weights into
+the order outputs x inputs in place, a matrix at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +38,8 @@ from transformers.pytorch_utils import Conv1D
 from corpuskit.generate.padding import Padded, pad_left
 
 _BLOCK = 16
-_FEWEST_ROWS, _MOST_ROWS = 4, 64
+_ROWS_BELOW = range(4, 13)
+_ROWS_BESIDE = range(13, 65)
 
 
 def supports(model: PreTrainedModel) -> bool:
@@ -66,21 +76,32 @@ class Linear:
         self._whole = outputs // _BLOCK * _BLOCK
         blocked = weight.is_contiguous() and weight.device.type == "cpu" and weight.dtype == torch.float32
         self._blocks = weight[: self._whole].view(-1, _BLOCK, self.inputs) if blocked else None
-        self._column = None if bias is None else bias[:, None]
 
     def __call__(self, x: Tensor) -> Tensor:
         """From (rows, inputs) to (rows, outputs); the result may be a transposed view."""
         rows = x.shape[0]
-        if self._blocks is None or not _FEWEST_ROWS <= rows <= _MOST_ROWS:
+        if self._blocks is None or not _ROWS_BELOW[0] <= rows <= _ROWS_BESIDE[-1]:
             return F.linear(x, self.weight, self.bias)
-        columns = x.t().contiguous()
-        result = x.new_empty(self.weight.shape[0], rows)
-        blocks = result[: self._whole].view(-1, _BLOCK, rows)
-        torch.bmm(self._blocks, columns.expand(len(blocks), -1, -1), out=blocks)
+        return self._below(x) if rows in _ROWS_BELOW else self._beside(x)
+
+    def _below(self, x: Tensor) -> Tensor:
+        """Each block's product is (rows, block)."""
+        blocks = cast(Tensor, self._blocks).transpose(1, 2)
+        result = torch.bmm(x.expand(len(blocks), -1, -1), blocks).transpose(0, 1).reshape(len(x), self._whole)
+        if self._whole < len(self.weight):
+            result = torch.cat([result, x @ self.weight[self._whole :].t()], dim=1)
+        return result if self.bias is None else result.add_(self.bias)
+
+    def _beside(self, x: Tensor) -> Tensor:
+        """Each block's product is (block, rows): the result is transposed."""
+        blocks, columns = cast(Tensor, self._blocks), x.t().contiguous()
+        result = x.new_empty(len(self.weight), len(x))
+        out = result[: self._whole].view(-1, _BLOCK, len(x))
+        torch.bmm(blocks, columns.expand(len(blocks), -1, -1), out=out)
         if self._whole < len(result):
             torch.mm(self.weight[self._whole :], columns, out=result[self._whole :])
-        if self._column is not None:
-            result += self._column
+        if self.bias is not None:
+            result += self.bias[:, None]
         return result.t()
 
 
@@ -111,6 +132,8 @@ class GPT2Decoder:
     model : GPT2LMHeadModel
         One that `supports` accepts; its weights are read, never changed.
     """
+
+    rewinds = True
 
     def __init__(self, model: PreTrainedModel) -> None:
         body: Any = model.transformer
@@ -143,48 +166,67 @@ class GPT2Decoder:
         """
         padded = pad_left(windows, self._tokens.device)
         rows, length = padded.ids.shape
-        head_width = self._width // self._heads
-        shape = (len(self._blocks), 2, rows, self._heads, length + room, head_width)
+        shape = (len(self._blocks), 2, rows, self._heads, length + room, self._width // self._heads)
         self._cache = self._tokens.new_empty(shape)
-        self._padded, self._length = padded, length
+        self._padded, self._length = padded, 0
         mask = None if padded.starts is None else padded.causal_mask()
-        x = F.embedding(padded.ids, self._tokens) + F.embedding(padded.positions(), self._positions)
-        x = x.view(-1, self._width)
-        for block, (keys, values) in zip(self._blocks, self._cache, strict=True):
-            q, k, v = self._split(block.attention_in(block.attention_norm(x)), rows)
-            keys[:, :, :length] = k
-            values[:, :, :length] = v
-            seen = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=mask is None and length > 1, scale=block.scale
-            )
-            x = self._rest(x, seen, block)
-        return self._head(self._norm(x.view(rows, length, -1)[:, -1]))
+        x = self._read(padded.ids, F.embedding(padded.positions(), self._positions), mask)
+        return self._head(x.view(rows, length, -1)[:, -1])
 
     def step(self, tokens: Tensor) -> Tensor:
         """Add one token a row (int64, shape (rows,)); the logits after it."""
-        padded, position = self._padded, self._length
+        return self._head(self._read_on(tokens[:, None]))
+
+    def extend(self, tokens: Tensor) -> Tensor:
+        """Add tokens (int64, (rows, new)); the logits after each, (rows, new, outputs)."""
+        return self._head(self._read_on(tokens)).view(*tokens.shape, -1)
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` tokens of each row, padding included."""
+        self._length = length
+
+    def _read_on(self, tokens: Tensor) -> Tensor:
+        """What `_read` gives for tokens that follow."""
+        padded = self._padded
         if padded is None:
             raise RuntimeError("step before start")
-        self._length += 1
+        old, length = self._length, self._length + tokens.shape[1]
         if padded.starts is None:
-            x = F.embedding(tokens, self._tokens) + self._positions[position]
+            positions = self._positions[old:length]
         else:
-            x = F.embedding(tokens, self._tokens) + F.embedding(position - padded.starts, self._positions)
-        mask = padded.mask(self._length)
-        rows = len(tokens)
+            places = torch.arange(old, length, device=tokens.device)
+            positions = F.embedding(places - padded.starts[:, None], self._positions)
+        mask = padded.mask(length)
+        if tokens.shape[1] > 1:
+            earlier = torch.ones(tokens.shape[1], length, dtype=torch.bool, device=tokens.device).tril(old)
+            mask = earlier if mask is None else earlier & mask
+        return self._read(tokens, positions, mask)
+
+    def _read(self, tokens: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
+        """The last norm's output, (rows * new, width), for tokens (rows, new) that follow the cache's.
+
+        Without a mask a single token sees everything, and several, of an empty cache, what is before each.
+        """
+        (rows, new), old = tokens.shape, self._length
+        self._length = length = old + new
+        x = (F.embedding(tokens, self._tokens) + positions).view(rows * new, self._width)
         for block, (keys, values) in zip(self._blocks, self._cache, strict=True):
-            q, k, v = self._split(block.attention_in(block.attention_norm(x)), rows)
-            keys[:, :, position : position + 1] = k
-            values[:, :, position : position + 1] = v
+            # One copy of a transposed result is quicker than one each of its three parts.
+            qkv = block.attention_in(block.attention_norm(x)).contiguous()
+            q, k, v = qkv.view(rows, new, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            keys[:, :, old:length] = k
+            values[:, :, old:length] = v
             seen = F.scaled_dot_product_attention(
-                q.contiguous(),
-                keys[:, :, : self._length],
-                values[:, :, : self._length],
+                q,
+                keys[:, :, :length],
+                values[:, :, :length],
                 attn_mask=mask,
+                is_causal=mask is None and new > 1,
                 scale=block.scale,
             )
-            x = self._rest(x, seen, block)
-        return self._head(self._norm(x))
+            x = x + block.attention_out(seen.transpose(1, 2).reshape(len(x), self._width))
+            x = x + block.narrow(self._activation(block.widen(block.norm(x))))
+        return self._norm(x)
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows (int64), in this order; a row may be taken more than once."""
@@ -195,17 +237,6 @@ class GPT2Decoder:
         for old, new in zip(self._cache.flatten(0, 1), chosen.flatten(0, 1), strict=True):
             new[:, :, : self._length] = old[rows, :, : self._length]
         self._cache, self._padded = chosen, self._padded.select(rows)
-
-    def _split(self, x: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value, each of shape (rows, heads, tokens, head width)."""
-        head_width = self._width // self._heads
-        q, k, v = x.view(rows, -1, 3, self._heads, head_width).permute(2, 0, 3, 1, 4)
-        return q, k, v
-
-    def _rest(self, x: Tensor, seen: Tensor, block: _Block) -> Tensor:
-        """From what the heads saw to the block's output."""
-        x = x + block.attention_out(seen.transpose(1, 2).reshape(len(x), self._width))
-        return x + block.narrow(self._activation(block.widen(block.norm(x))))
 
 
 def _tanh_gelu(x: Tensor) -> Tensor:

@@ -166,6 +166,8 @@ def test_the_most_likely_token_is_the_first_of_the_largest(tokens):
     assert most_likely(logits).tolist() == expected
     transposed = logits.t().contiguous().t()
     assert most_likely(transposed).tolist() == expected
+    distinct = torch.rand(7, tokens, generator=torch.Generator().manual_seed(tokens)).t().contiguous().t()
+    assert most_likely(distinct).tolist() == [row.index(max(row)) for row in distinct.tolist()]
 
 
 def test_unknown_options_are_refused_with_the_known_ones():
