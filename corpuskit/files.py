@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, checksums, and free space.
+"""Files that appear whole or not at all, checksums, free space, and the client of S3.
 
 Every room that writes uses this one mechanism: write under a temporary name in the target's own
 directory, sync the file, rename it, sync the directory. A process killed at any point leaves
@@ -21,6 +21,7 @@ import xxhash
 from corpuskit.errors import InputError, ResourceError
 
 _TEMPORARY_SUFFIX = ".tmp"
+_CONNECT_S, _REQUEST_S = 10.0, 60.0
 
 
 def is_temporary(path: str | os.PathLike) -> bool:
@@ -139,6 +140,39 @@ def content_of(path: str | os.PathLike) -> str:
         raise InputError(
             f"cannot be read: {error.strerror}", where=str(path), hint="check the path and its permissions"
         ) from error
+
+
+def s3_file_system(
+    endpoint: str | None = None, region: str | None = None, *, background_writes: bool = True
+) -> Any:
+    """`pyarrow`'s file system of an S3-compatible store.
+
+    Parameters
+    ----------
+    endpoint, region : str, optional
+        By default those of the environment (``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL``, ``AWS_REGION``,
+        ``AWS_DEFAULT_REGION``). Credentials come from where AWS's tools take them.
+    background_writes : bool
+        Let pyarrow's threads send what is written; they are eight for the whole process.
+    """
+    from pyarrow import fs
+
+    known = os.environ.get
+    endpoint = endpoint or known("AWS_ENDPOINT_URL_S3") or known("AWS_ENDPOINT_URL")
+    region = region or known("AWS_REGION") or known("AWS_DEFAULT_REGION")
+    options: dict[str, Any] = {
+        "connect_timeout": _CONNECT_S,
+        "request_timeout": _REQUEST_S,
+        "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=3),
+        "allow_delayed_open": True,  # a small object is one request, not the three of a multipart upload
+        "background_writes": background_writes,
+    }
+    if endpoint:
+        scheme, _, host = endpoint.rstrip("/").rpartition("://")
+        options |= {"endpoint_override": host, "scheme": scheme or "https"}
+    if region or endpoint:
+        options["region"] = region or "us-east-1"
+    return fs.S3FileSystem(**options)
 
 
 def remove_temporaries(directory: str | os.PathLike) -> int:

@@ -1,12 +1,15 @@
 """How the cost of a run grows: 1, 4 and 16 times the input, 1 and 2 nodes of 1 and 2 processors.
 
-    python rust-free-benchmarks/bench_scaling.py [--documents 200] [--factors 1,4,16] [--shapes 1x1,1x2,2x1]
+    python rust-free-benchmarks/bench_scaling.py [--documents 400] [--factors 1,4,16] [--shapes 1x1,1x2,2x1]
+        [--task-bytes 1000000] [--shared-scratch]
 
 The whole road up to token shards on a Ray cluster of raylets of this machine ("2x1": two nodes of one
-processor each), outputs in an S3 server on loopback, nothing in a node's scratch before. The input is the
-first documents of `news` (see corpus.py), in copies in which every fifth character is another document's, so
-that they are neither exact nor near duplicates. For each: tasks, requests, bytes that the store sent and
-received, objects, the largest resident memory of a worker and of the driver. One JSON line each.
+processor each), outputs in an S3 server on loopback, nothing in a node's scratch before. Each node has a
+scratch of its own, as machines have (``--shared-scratch``: one for all), so that two nodes fetch twice what
+both need. The input is the first documents of `news` (see corpus.py), in copies in which every fifth
+character is another document's, so that they are neither exact nor near duplicates: 400 documents are 1.3 MB,
+16 copies 20 MB. For each: tasks, requests, bytes that the store sent and received, objects, the largest
+resident memory of a worker and of the driver. One JSON line each.
 """
 
 from __future__ import annotations
@@ -78,7 +81,7 @@ class Peaks(threading.Thread):
         self.join()
 
 
-def drive(inputs: str, output: str, address: str, scratch: str) -> None:
+def drive(inputs: str, output: str, address: str, scratch: str, task_bytes: str) -> None:
     """The driver, a process of its own: prints its stages and its memory as JSON."""
     import resource
 
@@ -88,9 +91,9 @@ def drive(inputs: str, output: str, address: str, scratch: str) -> None:
 
     recipe = {
         "output": output,
-        "input": {"paths": [inputs], "task_bytes": 400_000, "part_bytes": 400_000},
+        "input": {"paths": [inputs], "task_bytes": int(task_bytes), "part_bytes": int(task_bytes)},
         "vocabularies": [{"name": "zh", "algorithm": "bpe", "vocab_size": 8_000}],
-        "shards": {"tokenizer": "zh", "shard_tokens": 1 << 18, "group_bytes": 400_000},
+        "shards": {"tokenizer": "zh", "shard_tokens": 1 << 18, "group_bytes": int(task_bytes)},
     }
     started = time.monotonic()
     with Ray(address).session():
@@ -113,9 +116,11 @@ def main() -> None:
         drive(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser()
-    parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--documents", type=int, default=400)
     parser.add_argument("--factors", default="1,4,16")
     parser.add_argument("--shapes", default="1x1,1x2,2x1")
+    parser.add_argument("--task-bytes", type=int, default=1_000_000)
+    parser.add_argument("--shared-scratch", action="store_true")
     options = parser.parse_args()
     from clusters import NODE, start_cluster
     from objectserver import ObjectServer, use
@@ -125,6 +130,7 @@ def main() -> None:
         (root / "buckets" / "corpus").mkdir(parents=True)
         server = ObjectServer(root / "buckets")
         os.environ |= use(server.endpoint)
+        os.environ["NODE_DISK"] = str(root / "disk-driver")
         inputs = {}
         for factor in map(int, options.factors.split(",")):
             size = write_copies(root / f"in-{factor}", options.documents, factor)
@@ -132,8 +138,10 @@ def main() -> None:
         for shape in options.shapes.split(","):
             nodes, cores = map(int, shape.split("x"))
             cluster = start_cluster(0)
-            for _ in range(nodes):
-                cluster.add_node(**{**NODE, "num_cpus": cores})
+            for number in range(nodes):
+                disk = "all" if options.shared_scratch else f"{shape}-{number}"
+                node_disk = {"NODE_DISK": str(root / f"disk-{disk}")}
+                cluster.add_node(**{**NODE, "num_cpus": cores, "env_vars": node_disk})
             for factor, (directory, size) in inputs.items():
                 name = f"{shape}-{factor}"
                 before = (server.bytes_sent, server.bytes_received, sum(server.requests.values()))
@@ -141,13 +149,15 @@ def main() -> None:
                 peaks.start()
                 said = subprocess.run(
                     [sys.executable, __file__, "drive", directory, f"s3://corpus/{name}", cluster.address,
-                     root / f"scratch-{name}"],
+                     f"$NODE_DISK/{name}", str(options.task_bytes)],
                     stdout=subprocess.PIPE, text=True, check=True,
                 ).stdout  # fmt: skip
                 peaks.stop()
                 after = (server.bytes_sent, server.bytes_received, sum(server.requests.values()))
                 sent, received, requests = (b - a for a, b in zip(before, after))
                 files = [p for p in (root / "buckets" / "corpus" / name).rglob("*") if p.is_file()]
+                for disk in root.glob("disk-*"):
+                    shutil.rmtree(disk)
                 print(
                     json.dumps({
                         "nodes x processors": shape,

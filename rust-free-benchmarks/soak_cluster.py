@@ -4,9 +4,10 @@
 
 Rounds of the small road of the tests (six files, every stage up to token shards), each to an output of its
 own, until so many faults were made: a worker killed, a raylet killed and another started, the S3 server
-answering 500, 503, slowly, half or nothing, the driver killed and started again. After each round the
-shards, vocabularies and ``dataset.json`` are compared byte for byte with a local run's, and the ledger with
-the number of tasks: every entry written once. One JSON line at the end.
+answering 500, 503, slowly, half or nothing, the driver killed and started again; every kind comes before
+any comes again. After each round the shards, vocabularies and ``dataset.json`` are compared byte for byte
+with a local run's, and the ledger with the number of tasks: every entry written once. One JSON line at the
+end.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> None:
     import road
     from clusters import start_cluster, visible_to_workers
     from objectserver import ObjectServer, use
-    from soak import Soak
+    from soak import KINDS, Soak
     from test_cluster_road import made
 
     from corpuskit.pipeline.recipe import parse_recipe
@@ -72,6 +73,11 @@ def main() -> None:
                 f"ended by itself: {soak.given_up}",
                 flush=True,
             )
+        missing = {kind for kind in KINDS if kind not in total} | {
+            k for k, n in server.faults.items() if not n
+        }
+        if missing and options.faults >= 2 * len(KINDS):
+            sys.exit(f"these never came: {sorted(missing)}")
         result = {
             "faults": sum(total.values()),
             "by_kind": dict(sorted(total.items())),

@@ -18,19 +18,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
 from corpuskit.clean.line_memory import apply_memory, count_memory, decide_memory, stored_bytes
+from corpuskit.clean.line_routing import RoutedWriter, parts_of_runs, sorted_lines
 from corpuskit.clean.linecounts import (
     Counts,
     RunWriter,
     added_up,
     concat,
-    merged,
+    in_steps,
     publish_counts,
     read_counts,
+    read_run,
 )
 from corpuskit.clean.site_lines import (
     Limits,
@@ -38,16 +39,17 @@ from corpuskit.clean.site_lines import (
     Sample,
     count_lines,
     count_sites,
+    decided_rows,
     most_common,
     parse_key,
     remove_from,
-    site_hashes,
 )
 from corpuskit.clean.steps import require_at_least, require_shares
 from corpuskit.documents import DocumentBatch, DroppedText, StepResult
 from corpuskit.errors import ConfigError
 from corpuskit.files import arrow_path
 from corpuskit.jobs import Entry, Outcome, Slice, Task, Workspace, outputs_of
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES, DocumentSink, read_documents
 
 
@@ -59,8 +61,8 @@ class BoilerplateRemover:
     neither has none and loses only what the corpus shares.
 
     Memory: a `count` task holds `memory_lines` rows (about 100 bytes each) and one batch, a `decide` task as
-    many rows and 16 bytes for each site of the corpus, an `apply` task 16 bytes for each line to be removed
-    on the sites of its part.
+    many rows, as many that it has decided on, and 16 bytes for each site of the corpus, an `apply` task 180
+    bytes for each line to be removed from its part.
 
     Attributes
     ----------
@@ -136,7 +138,7 @@ class BoilerplateRemover:
         counts = added_up(concat([count_lines(batch, self) for batch in held]))
         sites = added_up(concat([count_sites(batch) for batch in held]))
         limits = Limits(self, sum(batch.num_rows for batch in held), sites)
-        removals = Removals.among([limits.decide(counts)], sites.site, 0)
+        removals = Removals.of(limits.decide(counts), concat([]))
         return [remove_from(batch, removals, self)[0] for batch in held]
 
 
@@ -172,24 +174,29 @@ class BoilerplateJob:
             runs = outputs_of(done["count"], "runs")
             total = sum(entry.outcome.metrics["documents"] for entry in done["count"])
             inputs = tuple(output.as_slice() for output in (*sites, *runs))
-            config = DecideConfig(self.remover, total, len(sites))
+            config = DecideConfig(
+                self.remover, total, len(sites), len(self.inputs), parts_of_runs(done["count"])
+            )
             rows, site_rows = (sum(output.rows for output in files) for files in (runs, sites))
             memory = decide_memory(rows, self.remover.partitions, self.remover.memory_lines, site_rows)
-            return [Task(i, decide_task, inputs, config, memory) for i in range(self.remover.partitions)]
-        decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
-        decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
+            return [Task(i, decide_task, inputs, config, memory, i) for i in range(self.remover.partitions)]
+        common = tuple(output.as_slice() for output in outputs_of(done["decide"], "common"))
         if phase == "apply":
-            apply = ApplyConfig(self.remover, self.dropped_text, self.part_bytes)
+            decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
+            decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
+            apply = ApplyConfig(self.remover, self.dropped_text, self.part_bytes, len(common))
+            groups = Groups(len(self.inputs))
+            sizes = groups.rows_of([stored_bytes(piece) for piece in self.inputs])
             return [
                 Task(
-                    i, apply_task, (piece, *decisions), apply,
-                    apply_memory(stored_bytes(piece), self.remover.min_characters, decided),
+                    i, apply_task, (piece, *common, *decisions), apply,
+                    apply_memory(sizes[i], self.remover.min_characters, decided), groups.of(i),
                 )
                 for i, piece in enumerate(self.inputs)
             ]  # fmt: skip
         samples = tuple(output.as_slice() for output in outputs_of(done["apply"], "survey"))
-        report = ReportConfig(self.remover.report_lines, len(decisions))
-        return [Task(0, report_task, (*decisions, *samples), report)]
+        report = ReportConfig(self.remover.report_lines, len(common))
+        return [Task(0, report_task, (*common, *samples), report)]
 
     def _count_memory(self, piece: Slice) -> int:
         return count_memory(stored_bytes(piece), self.remover.min_characters, self.remover.memory_lines)
@@ -197,28 +204,43 @@ class BoilerplateJob:
 
 @dataclass(frozen=True)
 class DecideConfig:
-    """What `decide_task` needs: documents of the corpus, and how many of the inputs are counts of sites."""
+    """What `decide_task` needs.
+
+    Attributes
+    ----------
+    remover : BoilerplateRemover
+    num_documents : int
+        Of the corpus.
+    num_site_files : int
+        How many of the inputs are counts of sites; the others are runs.
+    parts : int
+        Document parts.
+    part_of_run : tuple of int
+    """
 
     remover: BoilerplateRemover
     num_documents: int
     num_site_files: int
+    parts: int
+    part_of_run: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ApplyConfig:
-    """What `apply_task` needs of the job."""
+    """What `apply_task` needs of the job; `num_common`: files of the most common lines among the inputs."""
 
     remover: BoilerplateRemover
     dropped_text: DroppedText
     part_bytes: int
+    num_common: int
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What `report_task` needs: lines in the report, and how many of the inputs are decisions."""
+    """What `report_task` needs: lines in the report, and how many of the inputs are the most common lines."""
 
     lines: int
-    num_decisions: int
+    num_common: int
 
 
 def count_task(task: Task, workspace: Workspace) -> Outcome:
@@ -236,26 +258,35 @@ def count_task(task: Task, workspace: Workspace) -> Outcome:
 
 
 def decide_task(task: Task, workspace: Workspace) -> Outcome:
-    """The lines to remove, of one partition of the hashes."""
+    """The lines to remove, of one partition of the hashes, for the parts that have them."""
     config: DecideConfig = task.config
     remover = config.remover
     sites = concat([])
     for piece in task.inputs[: config.num_site_files]:
         sites = added_up(concat([sites, *read_counts(piece)]))
     limits = Limits(remover, config.num_documents, sites)
-    runs = task.inputs[config.num_site_files :]
-    pieces = merged(runs, task.index, remover.partitions, remover.memory_lines)
-    output = publish_counts(workspace, "decisions", (limits.decide(piece) for piece in pieces))
-    return Outcome((output,), metrics={"lines": output.rows})
+    runs = [read_run(piece, task.index) for piece in task.inputs[config.num_site_files :]]
+    writer = RoutedWriter(
+        workspace, Groups(config.parts), config.part_of_run, remover.memory_lines, remover.report_lines
+    )
+    lines = 0
+    for views in in_steps(runs, task.index, remover.partitions, remover.memory_lines):
+        rows = concat(views)
+        decided = limits.decide(added_up(rows))
+        found, numbers = decided_rows(decided, rows)
+        writer.add(decided, writer.groups_of(views)[found], numbers)
+        lines += len(decided.line)
+    return Outcome(writer.close(), metrics={"lines": lines})
 
 
 def apply_task(task: Task, workspace: Workspace) -> Outcome:
     """One document part without the lines to remove."""
     config: ApplyConfig = task.config
     remover = config.remover
-    piece, decisions = task.inputs[0], task.inputs[1:]
-    known = np.unique(np.concatenate([np.zeros(0, np.uint64), *map(site_hashes, _site_columns(piece))]))
-    removals = Removals.among(_decisions(decisions), known, remover.report_lines)
+    piece, first_decision = task.inputs[0], 1 + config.num_common
+    top = most_common(_counts(task.inputs[1:first_decision]), remover.report_lines)
+    decided = [read_run(decisions, task.partition or 0) for decisions in task.inputs[first_decision:]]
+    removals = Removals.of(sorted_lines(decided), top)
     sample = Sample(removals)
     with DocumentSink(workspace, config.part_bytes, config.dropped_text, sample.take) as sink:
         first = sink.position or 0
@@ -269,9 +300,9 @@ def apply_task(task: Task, workspace: Workspace) -> Outcome:
 def report_task(task: Task, workspace: Workspace) -> Outcome:
     """The lines that most documents had, with their text, as JSON Lines."""
     config: ReportConfig = task.config
-    top = most_common(_decisions(task.inputs[: config.num_decisions]), config.lines)
+    top = most_common(_counts(task.inputs[: config.num_common]), config.lines)
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for piece in task.inputs[config.num_decisions :]:
+    for piece in task.inputs[config.num_common :]:
         with open(piece.path, encoding="utf-8") as file:
             for line in file:
                 for key, seen in json.loads(line)["removed"].items():
@@ -292,7 +323,7 @@ def report_task(task: Task, workspace: Workspace) -> Outcome:
     return Outcome((output,) if output is not None else ())
 
 
-def _decisions(files: Sequence[Slice]) -> Iterator[Counts]:
+def _counts(files: Sequence[Slice]) -> Iterator[Counts]:
     for piece in files:
         yield from read_counts(piece)
 
@@ -308,14 +339,3 @@ def _batches(piece: Slice, workspace: Workspace, skip: int = 0) -> Iterator[Docu
         done = size * (index + 1) // num_batches
         workspace.report_progress(done - reported)
         reported = done
-
-
-def _site_columns(piece: Slice) -> Iterator[pa.RecordBatch]:
-    """The batches of a document part with only what tells the site."""
-    with pa.memory_map(arrow_path(piece.path)) as source:
-        with ipc.open_file(source) as reader:
-            names = reader.schema.names
-        columns = [index for index, name in enumerate(names) if name in ("id", "url", "source")]
-        with ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=columns)) as reader:
-            for index in range(reader.num_record_batches):
-                yield reader.get_batch(index)

@@ -1,10 +1,10 @@
 """In how many documents each line of each site stands, in bounded memory.
 
 A counting task collects (line hash, site hash) of each document once, adds equal ones up when its buffer is
-full, and publishes sorted *runs*, each cut into partitions by the line's hash: an uncompressed Arrow file
-whose record batch number p holds partition p. A deciding task maps its own batch of every run into memory and
-walks the hash range in steps of a bounded number of rows. So memory depends on neither the corpus nor the
-number of distinct lines; 64-bit hashes of 10**9 distinct lines collide with probability 0.03 anywhere.
+full, and publishes sorted *runs*, each cut into partitions by the line's hash (`corpuskit.partitioned`). A
+deciding task reads its own partition of every run and walks the hash range in steps of a bounded number of
+rows. So memory depends on neither the corpus nor the number of distinct lines; 64-bit hashes of 10**9
+distinct lines collide with probability 0.03 anywhere.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pyarrow import ipc
 from corpuskit.errors import ArtifactError
 from corpuskit.files import arrow_path
 from corpuskit.jobs import Output, Slice, Workspace
+from corpuskit.partitioned import read_batch, write_batch
 
 _SCHEMA = pa.schema([("line", pa.uint64()), ("site", pa.uint64()), ("documents", pa.int64())])
 
@@ -109,8 +110,8 @@ class RunWriter:
         ):
             for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
                 part = counts.take(slice(start, stop))
-                writer.write_batch(pa.RecordBatch.from_arrays([pa.array(c) for c in part], schema=_SCHEMA))
-            publication.rows = len(counts.line)
+                write_batch(writer, pa.RecordBatch.from_arrays([pa.array(c) for c in part], schema=_SCHEMA))
+            publication.rows, publication.batches = len(counts.line), self._partitions
         self._runs.append(_published(publication.output))
         self._parts, self._rows = [], 0
 
@@ -120,24 +121,20 @@ def partition_starts(partitions: int) -> np.ndarray:
     return np.array([(p << 64) // partitions for p in range(partitions)], np.uint64)
 
 
-def merged(runs: Sequence[Slice], partition: int, partitions: int, max_rows: int) -> Iterator[Counts]:
-    """The rows of one partition of all runs, added up, in ascending pieces.
+def in_steps(
+    views: Sequence[Counts], partition: int, partitions: int, max_rows: int
+) -> Iterator[list[Counts]]:
+    """The rows of each run in one range of hashes after another; ranges without any are left out.
 
     Parameters
     ----------
-    runs : sequence of Slice
-        As `RunWriter` publishes them.
+    views : sequence of Counts
+        One partition of each run.
     partition, partitions : int
     max_rows : int
         About as many rows of the runs are held at once; only the rows of one line (at most one a run and
         site) are never cut.
-
-    Raises
-    ------
-    ArtifactError
-        If a file is not whole.
     """
-    views = [_read_run(piece, partition) for piece in runs]
     total = sum(len(view.line) for view in views)
     low, high = (partition << 64) // partitions, ((partition + 1) << 64) // partitions
     # Hashes are uniform, so equal ranges hold about equally many rows.
@@ -152,9 +149,8 @@ def merged(runs: Sequence[Slice], partition: int, partitions: int, max_rows: int
             )
             parts.append(view.take(slice(starts[index], stop)))
             starts[index] = stop
-        piece = added_up(concat(parts))
-        if len(piece.line):
-            yield piece
+        if any(len(part.line) for part in parts):
+            yield parts
 
 
 def publish_counts(workspace: Workspace, kind: str, pieces: Iterator[Counts] | Sequence[Counts]) -> Output:
@@ -181,11 +177,17 @@ def read_counts(piece: Slice) -> Iterator[Counts]:
         raise _damaged(piece.path, error) from error
 
 
-def _read_run(piece: Slice, partition: int) -> Counts:
+def read_run(piece: Slice, partition: int) -> Counts:
+    """One partition of a file, sorted; mapped into memory.
+
+    Raises
+    ------
+    ArtifactError
+        If it is not as it was written.
+    """
     try:
-        with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
-            return Counts.of(reader.get_batch(partition))
-    except (pa.ArrowInvalid, OSError) as error:
+        return Counts.of(read_batch(piece.path, partition))
+    except (pa.ArrowException, OSError) as error:
         raise _damaged(piece.path, error) from error
 
 

@@ -123,16 +123,11 @@ class Removals(NamedTuple):
     top: Counts
 
     @classmethod
-    def among(cls, decisions: Iterable[Counts], sites: np.ndarray, report_lines: int) -> Removals:
-        """Those of `decisions` that concern documents of `sites` (sorted hashes)."""
-        lines, pairs, top = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], concat([])
-        for piece in decisions:
-            everywhere = piece.site == 0
-            lines.append(piece.line[everywhere])
-            here = ~everywhere & _contains(sites, piece.site)
-            pairs.append(pair_keys(piece.line[here], piece.site[here]))
-            top = most_common([top, piece], report_lines)
-        return cls(np.unique(np.concatenate(lines)), np.unique(np.concatenate(pairs)), top)
+    def of(cls, decided: Counts, top: Counts) -> Removals:
+        """What `Limits.decide` says."""
+        everywhere = decided.site == 0
+        pairs = pair_keys(decided.line[~everywhere], decided.site[~everywhere])
+        return cls(np.unique(decided.line[everywhere]), np.unique(pairs), top)
 
 
 @dataclass(frozen=True)
@@ -161,6 +156,34 @@ class Removed:
 def pair_keys(line: np.ndarray, site: np.ndarray) -> np.ndarray:
     """A line's and a site's hash as one (uint64)."""
     return line ^ (site * _PAIR)
+
+
+def decided_rows(decided: Counts, counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of `counts` something was decided on: their numbers, and those of the decisions (int64).
+
+    Parameters
+    ----------
+    decided : Counts
+        What `Limits.decide` says of a range of lines.
+    counts : Counts
+        Rows of the same range.
+    """
+    found, rows = [], []
+    everywhere = decided.site == 0
+    for of_all, wanted in (
+        (everywhere, counts.line),
+        (~everywhere, pair_keys(counts.line, counts.site)),
+    ):
+        numbers = np.flatnonzero(of_all)
+        keys = decided.line[numbers]
+        if of_all is not everywhere:
+            keys = pair_keys(keys, decided.site[numbers])
+        order = np.argsort(keys)
+        places = np.minimum(np.searchsorted(keys, wanted, sorter=order), max(0, len(keys) - 1))
+        hit = keys[order][places] == wanted if len(keys) else np.zeros(len(wanted), bool)
+        found.append(np.flatnonzero(hit))
+        rows.append(numbers[order[places[hit]]])
+    return np.concatenate(found), np.concatenate(rows)
 
 
 def remove_from(

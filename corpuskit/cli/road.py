@@ -59,7 +59,9 @@ def run(
     ] = None,
     scratch: Annotated[
         str | None,
-        typer.Option(help="Directory for temporary files on each node, if the output is s3://… ."),
+        typer.Option(
+            help="Directory for temporary files on each node, for outputs on s3://…; variables are the node's."
+        ),
     ] = None,
 ) -> None:
     """Run a recipe from crawl to model, or resume it."""
@@ -88,6 +90,8 @@ def run(
         next_steps.insert(1, f"write more text:       corpuskit generate {loaded.output}/model --prompt 我想")
     if "://" in loaded.output:
         next_steps = [f"remove what is left over:  corpuskit gc {loaded.output}"]
+        if loaded.shards is not None:
+            next_steps.insert(0, f"look at the shards:        corpuskit shards info {loaded.output}/shards")
     _run(loaded, tasks_on, shard, verify, not no_disk_check, next_steps, scratch)
 
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 shards = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Inputs = Annotated[list[str], typer.Argument(help="Files, directories or globs with documents.")]
-OutputDirectory = Annotated[Path, typer.Option("--output", "-o", help="Directory to write.")]
-Dataset = Annotated[Path, typer.Argument(help="A token dataset.")]
+# Not Path, which makes one slash of the two of a URL: the library refuses URLs where it cannot work on them.
+OutputDirectory = Annotated[str, typer.Option("--output", "-o", help="Directory to write.")]
+Dataset = Annotated[str, typer.Argument(help="A token dataset.")]
+AnyDataset = Annotated[str, typer.Argument(help="A token dataset: a directory, or a URL.")]
 ShardTokens = Annotated[int, typer.Option(min=1, help="Tokens of a shard, about.")]
 WordStarts = Annotated[
     str | None,
@@ -60,11 +62,12 @@ def shards_write(
     Arrow files that corpuskit wrote keep their documents' ids; of other files they are made anew.
     """
     from corpuskit.cli.shards_writing import encode_files
+    from corpuskit.shards.directories import require_local
 
     made = encode_files(
         "write",
         inputs,
-        output,
+        require_local(output),
         tokenizer,
         shard_tokens=shard_tokens,
         end_of_document=end_of_document,
@@ -93,16 +96,17 @@ def shards_append(
     Until it is done the dataset opens as it was before.
     """
     from corpuskit.cli.shards_writing import encode_files
-    from corpuskit.shards.directories import TOKENIZER_NAME
+    from corpuskit.shards.directories import TOKENIZER_NAME, require_local
     from corpuskit.shards.manifest import load_manifest
 
+    directory = require_local(dataset)
     made = encode_files(
         "append",
         inputs,
-        dataset,
-        tokenizer or dataset / TOKENIZER_NAME,
+        directory,
+        tokenizer or directory / TOKENIZER_NAME,
         shard_tokens=shard_tokens,
-        end_of_document=load_manifest(dataset).end_of_document,
+        end_of_document=load_manifest(directory).end_of_document,
         word_starts=word_starts,
         read_options=_read_options(format_, text_column),
         workers=workers,
@@ -112,7 +116,7 @@ def shards_append(
 
 @shards.command("merge")
 def shards_merge(
-    datasets: Annotated[list[Path], typer.Argument(help="Token datasets of one tokenizer.")],
+    datasets: Annotated[list[str], typer.Argument(help="Token datasets of one tokenizer.")],
     output: OutputDirectory,
 ) -> None:
     """Make one dataset of several; their shards are linked, not copied, where the disk can."""
@@ -131,7 +135,7 @@ def shards_merge(
 @shards.command("split")
 def shards_split(
     dataset: Dataset,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Directory for train/ and validation/.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Directory for train/ and validation/.")],
     validation: Annotated[float, typer.Option(help="Share of the documents for validation.")] = 0.01,
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another split.")] = 0,
     shard_tokens: ShardTokens = DEFAULT_SHARD_TOKENS,
@@ -142,7 +146,7 @@ def shards_split(
     with options_named(_OPTIONS):
         result = split(dataset, output, validation=validation, seed=seed, shard_tokens=shard_tokens)
     for name, manifest in (("train", result.train), ("validation", result.validation)):
-        print(f"{output / name}: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
+        print(f"{Path(output) / name}: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
 
 
 @shards.command("reshard")
@@ -158,7 +162,7 @@ def shards_reshard(
 
 
 @shards.command("info")
-def shards_info(dataset: Dataset) -> None:
+def shards_info(dataset: AnyDataset) -> None:
     """Say what a token dataset holds."""
     from corpuskit.shards import info
 
@@ -174,11 +178,13 @@ def shards_info(dataset: Dataset) -> None:
         print(f"  columns          {', '.join(facts['columns'])}")
     if operation is not None and not operation["finished"]:
         print(f"  unfinished       {operation['name']}; run it again to go on")
+    elif facts["begun"] is not None:
+        print(f"  unfinished       {facts['begun']}; if it does not run, the same command goes on")
     print(f"  fingerprint      {facts['fingerprint']}")
 
 
 @shards.command("verify")
-def shards_verify(dataset: Dataset) -> None:
+def shards_verify(dataset: AnyDataset) -> None:
     """Check every byte of a token dataset; exit status 2 if anything is wrong."""
     from corpuskit.shards import verify
 
@@ -193,7 +199,7 @@ def shards_verify(dataset: Dataset) -> None:
 def shards_repair(
     dataset: Dataset,
     source: Annotated[
-        Path | None, typer.Option(help="A copy of the dataset, to take whole shards from.")
+        str | None, typer.Option(help="A copy of the dataset, to take whole shards from.")
     ] = None,
     drop: Annotated[
         bool,
@@ -208,13 +214,14 @@ def shards_repair(
     from corpuskit.cli.shards_writing import give_up_work
     from corpuskit.files import write_text
     from corpuskit.shards import repair
+    from corpuskit.shards.directories import require_local
 
     if lost_ids is not None:
         require_writable(lost_ids, option="--lost-ids")
     with options_named(_OPTIONS):
         result = repair(dataset, source=source, drop=drop)
     _say_repaired(result)
-    if drop and give_up_work(dataset):
+    if drop and give_up_work(require_local(dataset)):
         print("gave up what an interrupted write or append had begun")
     if lost_ids is not None:
         ids = [id for shard in result.lost for id in shard.ids or ()]
@@ -234,7 +241,7 @@ def _say_repaired(result: RepairResult) -> None:
     print(f"the dataset is whole: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
 
 
-def _say_made(made: Any, output: Path) -> None:
+def _say_made(made: Any, output: str) -> None:
     if made is None:
         print("nothing to do: the same command was finished before")
     elif made[1]:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from corpuskit.jobs import Slice
     from corpuskit.shards import Manifest, Operation
 
-WORK_NAME = ".work"
-_CALL_NAME = "call.json"
-
 
 def encode_files(
     name: str,
@@ -50,7 +47,7 @@ def encode_files(
         require_no_dataset,
     )
     from corpuskit.shards.job import planned_layout, require_appendable
-    from corpuskit.shards.manifest import MANIFEST_NAME, load_manifest
+    from corpuskit.shards.manifest import CALL_NAME, MANIFEST_NAME, WORK_NAME, load_manifest
     from corpuskit.shards.word_starts import segmenter_version
     from corpuskit.vocab import Tokenizer
 
@@ -66,7 +63,7 @@ def encode_files(
     }
     operation = Operation(name, options)
     work = output / WORK_NAME
-    call = work / _CALL_NAME
+    call = work / CALL_NAME
     if (output / MANIFEST_NAME).exists():
         stored = load_manifest(output, allow_incomplete=True)
         if _is_finished(stored, operation):
@@ -215,6 +212,7 @@ def give_up_work(output: Path) -> bool:
         If one is still running.
     """
     from corpuskit.engine.holding import hold
+    from corpuskit.shards.manifest import WORK_NAME
 
     work = output / WORK_NAME
     if not work.is_dir():

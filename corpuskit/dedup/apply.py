@@ -6,12 +6,15 @@ is named by the document that stays) and `cluster_size`. `duplicate_kind` is ``d
 document itself was found to be a duplicate of the one kept, and ``transitive`` where only a chain of
 duplicates joins them. On request kept documents carry `cluster_id` and `cluster_size` too: their own
 id, and 1 for a document without duplicates.
+
+Decisions, clusters and similarities are partitioned by group of document parts, so that all tasks together
+read each of them once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +22,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpuskit.dedup.clusters import DECISIONS
-from corpuskit.dedup.partitions import ordinals, part_of, read_part, read_table, rows_in_part
-from corpuskit.dedup.verify import pairs_from, with_similarities
+from corpuskit.dedup.partitions import (
+    ordinals,
+    part_of,
+    publish_partitions,
+    read_part,
+    read_partition,
+    rows_in_part,
+)
+from corpuskit.dedup.verify import DECIDED_TAG, pairs_from, with_similarities
 from corpuskit.documents import DocumentBatch, DroppedText, StepResult, dropped_rows
-from corpuskit.jobs import Outcome, Output, Slice, Task, Workspace
+from corpuskit.jobs import Entry, Outcome, Output, Slice, Task, Workspace, outputs_of
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES, DocumentSink
 
 
@@ -36,8 +47,9 @@ class ApplyConfig:
         ``dedup/…``.
     threshold : float or None
         The similarity from which documents count as duplicates.
-    num_decisions : int
-        How many of the task's inputs after the first are decisions; the rest are similarities.
+    num_decisions, num_clusters : int
+        How many of the task's inputs after the first are decisions, and how many after those are clusters;
+        the rest are similarities.
     cluster_columns : bool
         Give kept documents the columns `cluster_id` and `cluster_size`.
     first_part : int
@@ -51,6 +63,7 @@ class ApplyConfig:
     part_bytes: int = DEFAULT_PART_BYTES
     cluster_columns: bool = False
     first_part: int = 0
+    num_clusters: int = 0
 
 
 class Decided(NamedTuple):
@@ -62,7 +75,7 @@ class Decided(NamedTuple):
         `DECISIONS` rows, sorted by ordinal.
     kept, sizes : numpy.ndarray
         Ordinals (uint64, sorted) of the documents that stay from clusters of two or more, and the
-        documents in each cluster (int64).
+        documents in each cluster (int64); empty where nobody asked for them.
     """
 
     removed: pa.Table
@@ -72,8 +85,7 @@ class Decided(NamedTuple):
     @classmethod
     def of(cls, decisions: pa.Table) -> Decided:
         """Of a whole corpus."""
-        kept, first = np.unique(decisions.column("kept_ordinal").to_numpy(), return_index=True)
-        return cls(decisions.sort_by("ordinal"), kept, decisions.column("cluster_size").to_numpy()[first])
+        return cls(decisions.sort_by("ordinal"), *_clusters(decisions))
 
 
 @dataclass(frozen=True)
@@ -95,24 +107,66 @@ class Deduplicated:
     metrics: dict = field(default_factory=dict)
 
 
+def publish_decisions(
+    workspace: Workspace, decisions: pa.Table, groups: Groups, cluster_columns: bool
+) -> tuple[Output, ...]:
+    """Write ``decisions``, and where kept documents are to carry them ``clusters``, for the apply tasks.
+
+    Parameters
+    ----------
+    decisions : pyarrow.Table
+        `DECISIONS` rows, sorted by ordinal.
+    """
+    parts = part_of(decisions.column("ordinal").to_numpy())
+    split_up = groups.split(decisions, parts)
+    outputs = [publish_partitions(workspace, "decisions", split_up, DECIDED_TAG, "zstd")]
+    if cluster_columns:
+        kept, sizes = _clusters(decisions)
+        table = pa.table({"ordinal": kept, "cluster_size": sizes})
+        split_up = groups.split(table, part_of(kept))
+        outputs.append(publish_partitions(workspace, "clusters", split_up, DECIDED_TAG, "zstd"))
+    return tuple(outputs)
+
+
 def plan_apply(
-    inputs: Sequence[Slice], decisions: Sequence[Output], similarities: Sequence[Output], config: ApplyConfig
+    inputs: Sequence[Slice],
+    decided: Sequence[Entry],
+    compared: Sequence[Entry],
+    config: ApplyConfig,
+    memory_bytes: Sequence[int],
 ) -> list[Task]:
-    """One task per document part."""
-    further = tuple(output.as_slice() for output in (*decisions, *similarities))
-    return [Task(part, apply_task, (piece, *further), config) for part, piece in enumerate(inputs)]
+    """One task per document part.
+
+    Parameters
+    ----------
+    decided : sequence of Entry
+        Tasks that used `publish_decisions`.
+    compared : sequence of Entry
+        Tasks whose ``similarities`` are partitioned likewise.
+    config : ApplyConfig
+        Its numbers of files are set here.
+    memory_bytes : sequence of int
+        Of each task.
+    """
+    decisions, clusters = outputs_of(decided, "decisions"), outputs_of(decided, "clusters")
+    similarities = outputs_of(compared, "similarities")
+    further = tuple(output.as_slice() for output in (*decisions, *clusters, *similarities))
+    config = replace(config, num_decisions=len(decisions), num_clusters=len(clusters))
+    groups = Groups(len(inputs), config.first_part)
+    return [
+        Task(
+            index, apply_task, (piece, *further), config, memory_bytes[index],
+            groups.of(config.first_part + index),
+        )
+        for index, piece in enumerate(inputs)
+    ]  # fmt: skip
 
 
 def apply_task(task: Task, workspace: Workspace) -> Outcome:
     """Split one document part into kept and dropped."""
     config: ApplyConfig = task.config
     part = config.first_part + task.index
-    decided = read_decisions(task.inputs[1 : 1 + config.num_decisions], part)
-    for piece in task.inputs[1 + config.num_decisions :]:
-        measured = read_table(piece)
-        similarity = measured.column("similarity").to_numpy()
-        removed = with_similarities(decided.removed, pairs_from(measured), similarity)
-        decided = decided._replace(removed=removed)
+    decided = read_decisions(task, part)
     with DocumentSink(workspace, config.part_bytes, config.dropped_text) as sink:
         next_batch, first_row = sink.position or (0, 0)
         for index, batch in read_part(task.inputs[0], workspace, skip=next_batch):
@@ -122,19 +176,38 @@ def apply_task(task: Task, workspace: Workspace) -> Outcome:
         return sink.close()
 
 
-def read_decisions(files: Iterable[Slice], part: int) -> Decided:
+def read_decisions(task: Task, part: int) -> Decided:
     """The decisions that concern one part."""
-    removed, kept, sizes = [DECISIONS.empty_table()], [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for piece in files:
-        table = read_table(piece)
-        rows = rows_in_part(table.column("ordinal").to_numpy(), part)
-        removed.append(table.slice(rows.start, rows.stop - rows.start))
-        stays = table.column("kept_ordinal").to_numpy()
-        here = part_of(stays) == part
-        kept.append(stays[here])
-        sizes.append(table.column("cluster_size").to_numpy()[here])
-    ordinal, first = np.unique(np.concatenate(kept), return_index=True)
-    return Decided(pa.concat_tables(removed).sort_by("ordinal"), ordinal, np.concatenate(sizes)[first])
+    config: ApplyConfig = task.config
+    first_cluster = 1 + config.num_decisions
+    first_similarity = first_cluster + config.num_clusters
+
+    def here(files: Sequence[Slice]) -> pa.Table:
+        pieces = []
+        for piece in files:
+            table = read_partition([piece], task.partition or 0, DECIDED_TAG)
+            rows = rows_in_part(table.column("ordinal").to_numpy(), part)
+            pieces.append(table.slice(rows.start, rows.stop - rows.start))
+        return pa.concat_tables(pieces)
+
+    removed = DECISIONS.empty_table()
+    if config.num_decisions:
+        removed = here(task.inputs[1:first_cluster]).sort_by("ordinal")
+    if similarities := task.inputs[first_similarity:]:
+        measured = read_partition(similarities, task.partition or 0, DECIDED_TAG)
+        similarity = measured.column("similarity").to_numpy()
+        removed = with_similarities(removed, pairs_from(measured), similarity)
+    if not config.num_clusters:
+        return Decided(removed, np.empty(0, np.uint64), np.empty(0, np.int64))
+    # A cluster of exact duplicates lies in one partition of the hashes, so that none comes twice.
+    clusters = here(task.inputs[first_cluster:first_similarity]).sort_by("ordinal")
+    return Decided(removed, clusters.column("ordinal").to_numpy(), clusters.column("cluster_size").to_numpy())
+
+
+def _clusters(decisions: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """The documents that stay from clusters of two or more (sorted ordinals), and their sizes."""
+    kept, first = np.unique(decisions.column("kept_ordinal").to_numpy(), return_index=True)
+    return kept, decisions.column("cluster_size").to_numpy()[first]
 
 
 def split(batch: DocumentBatch, ordinal: np.ndarray, decided: Decided, config: ApplyConfig) -> StepResult:

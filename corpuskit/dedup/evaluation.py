@@ -7,25 +7,24 @@ error, not a quarantine: a training corpus must not pass for clean because its t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.ingest.chunks import ReadOptions, TextUnit
 from corpuskit.ingest.columns import column_names
 from corpuskit.ingest.csv import split_record
 from corpuskit.ingest.formats import base_name, require_format
-from corpuskit.ingest.lines import BYTE_ORDER_MARK, read_lines
+from corpuskit.ingest.lines import read_lines
 from corpuskit.ingest.reader import read_slice
-from corpuskit.ingest.streams import DamagedStream, open_file, open_stream
+from corpuskit.ingest.records import read_records
+from corpuskit.ingest.streams import open_file, open_stream
 from corpuskit.ingest.tables import DAMAGE, open_table
 from corpuskit.jobs import Slice
 
 _ID_KEYS = ("id", "qid", "question_id")
 _MAX_RECORD_BYTES = 64 << 20
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,55 +122,16 @@ def _text_items(piece: Slice, text_unit: TextUnit) -> Iterator[EvaluationItem]:
 
 
 def _json_records(piece: Slice) -> Iterator[dict[str, Any]]:
-    """The objects of a file with one a line, or of one array (as many test sets are published)."""
-    with open_file(piece.path) as file:
-        array = _json_array(piece, file)
-        if array is not None:
-            yield from array
-            return
-    with open_file(piece.path) as file:
-        for line in read_lines(open_stream(file), 0, None, _MAX_RECORD_BYTES):
-            if line.damage is not None or line.too_long:
-                raise _unreadable(
-                    piece, f"the line at byte {line.offset} is {line.damage or 'larger than 64 MiB'}"
-                )
-            if not line.data.strip():
-                continue
-            try:
-                record = json.loads(line.data.decode("utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise _unreadable(piece, f"the line at byte {line.offset} is not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise _unreadable(piece, f"the line at byte {line.offset} is not a JSON object")
-            yield _without_surrogates(record)
-
-
-def _json_array(piece: Slice, file: BinaryIO) -> list[dict[str, Any]] | None:
-    """The objects of a file that is one JSON array; None where it does not begin like one."""
-    stream = open_stream(file)
+    """The objects of a file with one a line, or of one array."""
     try:
-        data = stream.read(_READ_BYTES)
-        if not data.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
-            return None
-        while block := stream.read(_READ_BYTES):
-            data += block
-        records = json.loads(data.decode("utf-8-sig"))
-    except (DamagedStream, ValueError, RecursionError) as error:
-        raise _unreadable(piece, f"the file is not one JSON array: {error}") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise _unreadable(piece, "not everything in its array is an object")
-    return [_without_surrogates(record) for record in records]
-
-
-def _without_surrogates(value: Any) -> Any:
-    """Half an emoji, cut by a scraper, becomes U+FFFD: it is no Unicode text."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(inner) for inner in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(inner) for key, inner in value.items()}
-    return value
+        for record in read_records(piece.path):
+            yield record.value
+    except InputError as error:
+        raise InputError(
+            f"an evaluation record cannot be read: {error.what}",
+            where=error.where,
+            hint="repair or remove the record: what is not read cannot be found in the training text",
+        ) from error
 
 
 def _csv_records(piece: Slice) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from corpuskit.dedup.apply import ApplyConfig, Decided, Deduplicated, plan_apply, split
+from corpuskit.dedup.apply import (
+    ApplyConfig,
+    Decided,
+    Deduplicated,
+    plan_apply,
+    publish_decisions,
+    split,
+)
 from corpuskit.dedup.clusters import decide
 from corpuskit.dedup.keep import (
     QUALITY_COLUMN,
@@ -32,12 +39,11 @@ from corpuskit.dedup.keep import (
     has_quality,
     require_quality,
 )
-from corpuskit.dedup.memory import hash_memory, removal_memory, with_memory
+from corpuskit.dedup.memory import hash_memory, removal_memory, rows_of
 from corpuskit.dedup.partitions import (
     ordinals,
     partition_of,
     publish_partitions,
-    publish_table,
     read_part,
     read_partition,
 )
@@ -47,6 +53,7 @@ from corpuskit.documents import DocumentBatch, DroppedText, document_batch
 from corpuskit.errors import ConfigError
 from corpuskit.jobs import Entry, Outcome, Slice, Task, Workspace, outputs_of
 from corpuskit.kernels import utf8
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES
 
 REASON = "dedup/exact-duplicate"
@@ -166,12 +173,23 @@ class ExactJob:
             require_quality(config.keep, config.quality_column, documents, found)
             keys = tuple(output.as_slice() for output in outputs_of(done["hashes"], "hashes"))
             memory = hash_memory(documents, config.partitions)
-            return [Task(i, decide_task, keys, config, memory) for i in range(config.partitions)]
-        decisions = outputs_of(done["decide"], "decisions")
-        apply_config = ApplyConfig(
-            REASON, 1.0, len(decisions), self.dropped_text, self.part_bytes, config.cluster_columns
-        )
-        return with_memory(plan_apply(self.inputs, decisions, (), apply_config), removal_memory(decisions))
+            decide = DecideConfig(config, len(self.inputs))
+            return [Task(i, decide_task, keys, decide, memory, i) for i in range(config.partitions)]
+        apply_config = ApplyConfig(REASON, 1.0, 0, self.dropped_text, self.part_bytes, config.cluster_columns)
+        documents_of = [entry.outcome.metrics["documents"] for entry in done["hashes"]]
+        removed = rows_of(outputs_of(done["decide"], "decisions"))
+        memory_bytes = [
+            removal_memory(min(removed, rows)) for rows in Groups(len(self.inputs)).rows_of(documents_of)
+        ]
+        return plan_apply(self.inputs, done["decide"], (), apply_config, memory_bytes)
+
+
+@dataclass(frozen=True)
+class DecideConfig:
+    """What `decide_task` needs: the configuration, and the number of document parts."""
+
+    deduplicator: ExactDeduplicator
+    parts: int
 
 
 def hashes_task(task: Task, workspace: Workspace) -> Outcome:
@@ -191,9 +209,10 @@ def hashes_task(task: Task, workspace: Workspace) -> Outcome:
 
 def decide_task(task: Task, workspace: Workspace) -> Outcome:
     """What is removed among the documents of one partition."""
-    config: ExactDeduplicator = task.config
+    config: ExactDeduplicator = task.config.deduplicator
     decided = _decide(config, read_partition(task.inputs, task.index, config.tag))
-    return Outcome((publish_table(workspace, "decisions", decided),), metrics={"removed": decided.num_rows})
+    outputs = publish_decisions(workspace, decided, Groups(task.config.parts), config.cluster_columns)
+    return Outcome(outputs, metrics={"removed": decided.num_rows})
 
 
 def _keys_of(config: ExactDeduplicator, part: int, first_row: int, batch: DocumentBatch) -> pa.Table:

@@ -85,12 +85,6 @@ def document_numbers(batch: DocumentBatch) -> np.ndarray:
     return np.array([xxhash.xxh3_64_intdigest(i) for i in ids], np.uint64)
 
 
-def unit_hashes(batch: DocumentBatch, config: LineDeduplicator) -> np.ndarray:
-    """Hashes of the units that may go."""
-    units = units_of(_texts(batch), config.unit)
-    return units.hashes[units.characters >= config.min_characters]
-
-
 def count_units(batch: DocumentBatch, config: LineDeduplicator) -> Counts:
     """One row for each unit of a batch that may go: its first document and its occurrences."""
     units = units_of(_texts(batch), config.unit)

@@ -13,9 +13,10 @@ A document that would lose more than `max_removed_share` goes or stays whole; wh
 first occurrence it held is gone too.
 
 Phases: `count` (a task per document part: for each line the first document that has it, and how often it
-occurs), `decide` (a task per partition of the hashes: lines that occur again), `apply` and `report` (the
-lines that occurred most often, with their text). Memory: `count` and `decide` hold `memory_lines` rows of
-about 100 bytes, `apply` the hashes of the lines of its part; nothing grows with the corpus.
+occurs), `decide` (a task per partition of the hashes: lines that occur again, for each part that has them),
+`apply` and `report` (the lines that occurred most often, with their text). Memory: `count` holds
+`memory_lines` rows of about 100 bytes and `decide` twice as many, `apply` the repeated lines of its part;
+nothing grows with the corpus.
 """
 
 from __future__ import annotations
@@ -28,14 +29,8 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 from corpuskit.clean.line_memory import apply_memory, count_memory, decide_memory, stored_bytes
-from corpuskit.clean.linecounts import (
-    Counts,
-    RunWriter,
-    concat,
-    merged,
-    publish_counts,
-    read_counts,
-)
+from corpuskit.clean.line_routing import RoutedWriter, parts_of_runs, sorted_lines
+from corpuskit.clean.linecounts import Counts, RunWriter, added_up, concat, in_steps, read_counts, read_run
 from corpuskit.clean.site_lines import most_common
 from corpuskit.dedup.apply import Deduplicated
 from corpuskit.dedup.line_removal import (
@@ -45,13 +40,13 @@ from corpuskit.dedup.line_removal import (
     first_of,
     remove_from,
     repeated,
-    unit_hashes,
 )
-from corpuskit.dedup.partitions import read_part, require_whole
+from corpuskit.dedup.partitions import damaged, read_part, require_whole
 from corpuskit.dedup.signatures import require_range
 from corpuskit.documents import DocumentBatch, DroppedText
-from corpuskit.errors import ConfigError
+from corpuskit.errors import ArtifactError, ConfigError
 from corpuskit.jobs import Entry, Outcome, Slice, Task, Workspace, outputs_of
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES, DocumentSink, add_counts
 
 Beyond = Literal["drop", "keep"]
@@ -77,7 +72,7 @@ class LineDeduplicator:
     partitions : int
         Tasks of the `decide` phase.
     memory_lines : int
-        Rows held at a time, about 100 bytes each.
+        Rows held at a time: 110 bytes each in `count`, 250 in `decide`.
     report_lines : int
         Lines in the report.
     """
@@ -164,38 +159,52 @@ class LineJob:
             runs = tuple(output.as_slice() for output in outputs_of(done["count"], "runs"))
             rows = sum(output.rows for output in outputs_of(done["count"], "runs"))
             memory = decide_memory(rows, config.partitions, config.memory_lines)
-            return [Task(i, decide_task, runs, config, memory) for i in range(config.partitions)]
-        decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
-        decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
+            decide = DecideConfig(config, len(self.inputs), parts_of_runs(done["count"]))
+            return [Task(i, decide_task, runs, decide, memory, i) for i in range(config.partitions)]
+        common = tuple(output.as_slice() for output in outputs_of(done["decide"], "common"))
         if phase == "apply":
-            apply = ApplyConfig(config, self.dropped_text, self.part_bytes)
+            decided = sum(output.rows for output in outputs_of(done["decide"], "decisions"))
+            decisions = tuple(output.as_slice() for output in outputs_of(done["decide"], "decisions"))
+            apply = ApplyConfig(config, self.dropped_text, self.part_bytes, len(common))
+            groups = Groups(len(self.inputs))
+            sizes = groups.rows_of([stored_bytes(piece) for piece in self.inputs])
             return [
                 Task(
-                    i, apply_task, (piece, *decisions), apply,
-                    apply_memory(stored_bytes(piece), config.min_characters, decided),
+                    i, apply_task, (piece, *common, *decisions), apply,
+                    apply_memory(sizes[i], config.min_characters, decided), groups.of(i),
                 )
                 for i, piece in enumerate(self.inputs)
             ]  # fmt: skip
         samples = tuple(output.as_slice() for output in outputs_of(done["apply"], "survey"))
-        report = ReportConfig(config.report_lines, len(decisions))
-        return [Task(0, report_task, (*decisions, *samples), report)]
+        report = ReportConfig(config.report_lines, len(common))
+        return [Task(0, report_task, (*common, *samples), report)]
+
+
+@dataclass(frozen=True)
+class DecideConfig:
+    """What `decide_task` needs: document parts, and the part of each run."""
+
+    deduplicator: LineDeduplicator
+    parts: int
+    part_of_run: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ApplyConfig:
-    """What `apply_task` needs of the job."""
+    """What `apply_task` needs of the job; `num_common`: files of the most common lines among the inputs."""
 
     deduplicator: LineDeduplicator
     dropped_text: DroppedText
     part_bytes: int
+    num_common: int
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What `report_task` needs: lines in the report, and how many of the inputs are decisions."""
+    """What `report_task` needs: lines in the report, and how many of the inputs are the most common lines."""
 
     lines: int
-    num_decisions: int
+    num_common: int
 
 
 def count_task(task: Task, workspace: Workspace) -> Outcome:
@@ -211,26 +220,48 @@ def count_task(task: Task, workspace: Workspace) -> Outcome:
 
 def decide_task(task: Task, workspace: Workspace) -> Outcome:
     """The lines that occur again, of one partition of the hashes, each with its first document."""
-    config: LineDeduplicator = task.config
-    for piece in task.inputs:
-        require_whole(piece)
-    pieces = merged(task.inputs, task.index, config.partitions, config.memory_lines)
-    output = publish_counts(workspace, "decisions", (repeated(first_of(piece)) for piece in pieces))
-    return Outcome((output,), metrics={"lines": output.rows})
+    config: DecideConfig = task.config
+    deduplicator = config.deduplicator
+    writer = RoutedWriter(
+        workspace,
+        Groups(config.parts),
+        config.part_of_run,
+        deduplicator.memory_lines,
+        deduplicator.report_lines,
+    )
+    lines = 0
+    runs = [_read(piece, task.index) for piece in task.inputs]
+    for views in in_steps(runs, task.index, deduplicator.partitions, deduplicator.memory_lines):
+        rows = concat(views)
+        again = repeated(first_of(added_up(rows)))
+        found, places = _places(again.line, rows.line)
+        writer.add(again, writer.groups_of(views)[found], places)
+        lines += len(again.line)
+    return Outcome(writer.close(), metrics={"lines": lines})
+
+
+def _places(lines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `wanted` are among `lines` (sorted, distinct), and where."""
+    places = np.searchsorted(lines, wanted)
+    places[places == len(lines)] = 0
+    found = np.flatnonzero(lines[places] == wanted) if len(lines) else places[:0]
+    return found, places[found]
+
+
+def _read(piece: Slice, partition: int) -> Counts:
+    try:
+        return read_run(piece, partition)
+    except ArtifactError as error:
+        raise damaged(piece, str(error.__cause__)) from error
 
 
 def apply_task(task: Task, workspace: Workspace) -> Outcome:
     """One document part without the lines that stand elsewhere."""
     config: ApplyConfig = task.config
     deduplicator = config.deduplicator
-    decisions = task.inputs[1:]
-    for piece in decisions:
-        require_whole(piece)
-    known = [np.zeros(0, np.uint64)]
-    quiet = Workspace(workspace.directory, workspace.checkpoint_path, workspace.key, workspace.task_name)
-    for _, batch in read_part(task.inputs[0], quiet, ["text"]):
-        known.append(np.unique(unit_hashes(batch, deduplicator)))
-    again, top = _among(decisions, np.unique(np.concatenate(known)), deduplicator.report_lines)
+    top = np.sort(_most_common(task.inputs[1 : 1 + config.num_common], deduplicator.report_lines).line)
+    decisions = task.inputs[1 + config.num_common :]
+    again = sorted_lines([_read(piece, task.partition or 0) for piece in decisions])
     sample = _Sample(top)
     with DocumentSink(workspace, config.part_bytes, config.dropped_text, sample.take) as sink:
         for index, batch in read_part(task.inputs[0], workspace, skip=sink.position or 0):
@@ -242,16 +273,11 @@ def apply_task(task: Task, workspace: Workspace) -> Outcome:
         return sink.close()
 
 
-def _among(decisions: Sequence[Slice], known: np.ndarray, lines: int) -> tuple[Counts, np.ndarray]:
-    """The decisions on `known` lines (sorted), and the (sorted) lines that occur most often of all."""
-    mine, top = [concat([])], concat([])
-    for piece in decisions:
-        for counts in read_counts(piece):
-            place = np.minimum(np.searchsorted(known, counts.line), max(0, len(known) - 1))
-            here = known[place] == counts.line if len(known) else np.zeros(len(place), bool)
-            mine.append(counts.take(here))
-            top = most_common([top, counts], lines)
-    return concat(mine), np.sort(top.line)
+def _most_common(files: Sequence[Slice], lines: int) -> Counts:
+    """Of what the `decide` tasks found most often, what occurs most often of all."""
+    for piece in files:
+        require_whole(piece)
+    return most_common((counts for piece in files for counts in read_counts(piece)), lines)
 
 
 class _Sample:
@@ -274,11 +300,9 @@ class _Sample:
 def report_task(task: Task, workspace: Workspace) -> Outcome:
     """The lines that occurred most often, with their text, as JSON Lines."""
     config: ReportConfig = task.config
-    top = concat([])
-    for piece in task.inputs[: config.num_decisions]:
-        top = most_common([top, *read_counts(piece)], config.lines)
+    top = _most_common(task.inputs[: config.num_common], config.lines)
     found: dict[int, dict[str, Any]] = {}
-    for piece in task.inputs[config.num_decisions :]:
+    for piece in task.inputs[config.num_common :]:
         with open(piece.path, encoding="utf-8") as file:
             for line in file:
                 for key, seen in json.loads(line).items():

@@ -90,13 +90,13 @@ def cluster_memory(pairs: int, documents: int, part_documents: int) -> int:
     )
 
 
-def text_memory(part_bytes: int, pairs: int) -> int:
+def text_memory(part_bytes: int, needed: int) -> int:
     """Of a `texts` task: the texts of one part that pairs need, once, and what one chunk needs of them.
 
-    Both at most the whole part. Chunks of pairs are read one after another, but all know their documents:
-    at most two a pair, 8 bytes, and 32 for each pair of the chunk being read.
+    Both at most the whole part. What is `needed` of the group of its part is 12 bytes a row, 8 with the
+    number of the part, 12 of its own part, 8 in order and once more as places: 48. Measured: 57; taken: 65.
     """
-    return task_memory(2 * TEXT_BYTES_PER_STORED_BYTE * part_bytes + 48 * pairs)
+    return task_memory(2 * TEXT_BYTES_PER_STORED_BYTE * part_bytes + 65 * needed)
 
 
 def measure_memory(chunk_characters: int, texts_bytes: int, pairs: int) -> int:
@@ -109,14 +109,19 @@ def measure_memory(chunk_characters: int, texts_bytes: int, pairs: int) -> int:
     return task_memory(2 * text + 100 * pairs)
 
 
-def removal_memory(decisions: Sequence[Output], similarities: Sequence[Output] = ()) -> int:
-    """Of an `apply` task: one file of decisions at a time, and what it takes from each.
+def removal_memory(removed: int, measured: int = 0) -> int:
+    """Of an `apply` task: what was decided on the documents of its part, or of its group of parts.
 
-    A decision is 105 bytes: two ordinals, two ids, cluster size, similarity. The longest file is read whole,
-    and a part takes at most all its rows, joined and sorted. Measured: 400; taken: 450. A measured pair is
-    24 bytes, and while decisions are looked up in it 132 (measured), taken as 160.
+    A decision is 105 bytes: two ordinals, two ids, cluster size, similarity. It is held as read, joined with
+    those of the other files and sorted. Measured: 400; taken: 450. A measured pair is 24 bytes, and while
+    decisions are looked up in it 132 (measured), taken as 160.
+
+    Parameters
+    ----------
+    removed, measured : int
+        At most: the documents of the group.
     """
-    return task_memory(450 * most_rows(decisions) + 160 * most_rows(similarities))
+    return task_memory(450 * removed + 160 * measured)
 
 
 def hash_memory(rows: int, partitions: int) -> int:
@@ -215,7 +220,7 @@ def cap_memory(spans: int) -> int:
 
 
 def cut_memory(spans: int, beyond: int) -> int:
-    """Of an `apply` task of spans: those of its part, and the documents beyond the cap.
+    """Of an `apply` task of spans: those of its part, and the documents beyond the cap that it needs.
 
     A span is 95 bytes with its source's id, twice; an ordinal 8, twice.
     """

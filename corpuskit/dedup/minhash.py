@@ -57,9 +57,16 @@ from corpuskit.dedup.minhash_tasks import (
 from corpuskit.dedup.partitions import ordinals
 from corpuskit.dedup.shingles import Ignore
 from corpuskit.dedup.signatures import Scheme, Sketcher, band_hashes, require_range
-from corpuskit.dedup.verify import measure, plan_measure, plan_texts, with_similarities
+from corpuskit.dedup.verify import (
+    MeasureConfig,
+    measure,
+    plan_measure,
+    plan_texts,
+    with_similarities,
+)
 from corpuskit.documents import DocumentBatch, DroppedText
 from corpuskit.jobs import Entry, Output, Slice, Task, outputs_of
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES
 
 BAND_ROW_BYTES = 24
@@ -251,7 +258,7 @@ class MinHashJob:
             new_rows = rows_of(outputs_of(done["signatures"], "bands"))
             old_rows = sum(stored_bytes(part.bands) for part in old) // BAND_ROW_BYTES
             memory = bucket_memory(-(-new_rows // partitions), -(-old_rows // partitions))
-            return [Task(i, candidates_task, keys, context, memory) for i in range(partitions)]
+            return [Task(i, candidates_task, keys, context, memory, i) for i in range(partitions)]
         documents = (*(part.documents for part in old), *_slices(done["signatures"], "documents"))
         if phase == "pairs":
             clustering = Clustering(config, len(old), len(documents))
@@ -277,19 +284,26 @@ class MinHashJob:
         if phase == "more-texts":
             return self._texts(done["clusters"])
         if phase == "compare":
-            return self._measure(done, "clusters", "more-texts")
+            return self._measure(done, "clusters", "more-texts", self._groups)
         decisions = outputs_of(done["clusters"], "decisions")
         if phase == "append":
             return self._append(done["signatures"], decisions)
         apply_config = ApplyConfig(
-            REASON, config.verify_threshold, len(decisions), self.dropped_text, self.part_bytes,
-            config.cluster_columns, len(old),
+            REASON, config.verify_threshold, 0, self.dropped_text, self.part_bytes, config.cluster_columns,
+            len(old),
         )  # fmt: skip
-        similarities = outputs_of(done["compare"], "similarities")
-        return with_memory(
-            plan_apply(self.inputs, decisions, similarities, apply_config),
-            removal_memory(decisions, similarities),
-        )
+        gone, measured = rows_of(decisions), rows_of(outputs_of(done["compare"], "similarities"))
+        documents_of = [output.rows for output in outputs_of(done["signatures"], "documents")]
+        memory_bytes = [
+            removal_memory(min(gone, rows), min(measured, rows))
+            for rows in self._groups.rows_of(documents_of)
+        ]
+        return plan_apply(self.inputs, done["clusters"], done["compare"], apply_config, memory_bytes)
+
+    @property
+    def _groups(self) -> Groups:
+        """Of the parts of the run."""
+        return Groups(len(self.inputs), 0 if self.index is None else len(self.index.parts))
 
     def _documents(self, entries: Sequence[Entry]) -> tuple[int, int]:
         """Documents of the run and of the index, and of the longest part."""
@@ -312,19 +326,27 @@ class MinHashJob:
         old = () if self.index is None else self.index.parts
         parts = [*(part.texts for part in old), *self.inputs]
         (entry,) = entries
-        pairs = outputs_of(entries, "pairs")
-        needed = entry.outcome.metrics["parts_needed"]
+        (needed,) = outputs_of(entries, "needed")
+        numbers, rows = entry.outcome.metrics["parts_needed"], [0] * len(parts)
+        for part, count in zip(numbers, entry.outcome.metrics["rows_needed"]):
+            rows[part] = count
+        rows = Groups(len(parts)).rows_of(rows)
         return [
-            replace(task, memory_bytes=text_memory(stored_bytes(task.inputs[0]), rows_of(pairs)))
-            for task in plan_texts(parts, pairs, needed)
+            replace(task, memory_bytes=text_memory(stored_bytes(task.inputs[0]), rows[part]))
+            for part, task in zip(
+                numbers, plan_texts(parts, needed, len(outputs_of(entries, "pairs")), numbers)
+            )
         ]
 
-    def _measure(self, done: Mapping[str, Sequence[Entry]], pairs: str, texts: str) -> list[Task]:
+    def _measure(
+        self, done: Mapping[str, Sequence[Entry]], pairs: str, texts: str, groups: Groups | None = None
+    ) -> list[Task]:
         config = self.deduplicator
         chunks, files = outputs_of(done[pairs], "pairs"), outputs_of(done[texts], "texts")
         texts_bytes = sum(output.bytes for output in files)
         memory = measure_memory(config.chunk_characters, texts_bytes, most_rows(chunks))
-        return with_memory(plan_measure(chunks, files, config.ngram, config.ignore), memory)
+        tasks = plan_measure(chunks, files, MeasureConfig(config.ngram, config.ignore, groups))
+        return with_memory(tasks, memory)
 
     def _append(self, entries: Sequence[Entry], decisions: Sequence[Output]) -> list[Task]:
         if self.index is None:

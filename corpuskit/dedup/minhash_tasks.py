@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from corpuskit.dedup.apply import publish_decisions
 from corpuskit.dedup.clusters import (
     BucketCounts,
     Pairs,
@@ -42,7 +43,6 @@ from corpuskit.dedup.signatures import band_hashes
 from corpuskit.dedup.verify import (
     characters_of,
     pairs_from,
-    parts_of,
     publish_chunks,
     read_document_rows,
     with_similarities,
@@ -50,6 +50,7 @@ from corpuskit.dedup.verify import (
 from corpuskit.documents import DocumentBatch, document_batch
 from corpuskit.files import arrow_path
 from corpuskit.jobs import Outcome, Output, Slice, Task, Workspace
+from corpuskit.partitioned import Groups
 
 if TYPE_CHECKING:
     from corpuskit.dedup.minhash import MinHashDeduplicator
@@ -175,8 +176,9 @@ def pairs_task(task: Task, workspace: Workspace) -> Outcome:
     nodes = np.unique(np.concatenate(pairs))
     documents = read_document_rows(task.inputs[: config.num_documents], nodes)
     sizes = characters_of(pairs, documents)
-    outputs = publish_chunks(workspace, pairs, sizes, config.deduplicator.chunk_characters)
-    return Outcome(tuple(outputs), metrics={"pairs": len(pairs.left), "parts_needed": parts_of(pairs)})
+    limit = config.deduplicator.chunk_characters
+    outputs, needed = publish_chunks(workspace, pairs, sizes, limit, config.num_documents)
+    return Outcome(tuple(outputs), metrics={"pairs": len(pairs.left), **needed})
 
 
 def clusters_task(task: Task, workspace: Workspace) -> Outcome:
@@ -200,17 +202,19 @@ def clusters_task(task: Task, workspace: Workspace) -> Outcome:
         config.first_part << 32,
         pa.concat_tables(earlier) if earlier else None,
     )
-    outputs = [publish_table(workspace, "decisions", decided)]
+    groups = Groups(config.num_documents - config.first_part, config.first_part)
+    outputs = publish_decisions(workspace, decided, groups, config.deduplicator.cluster_columns)
     sizes = characters_of(open_pairs, read_document_rows(described, np.unique(np.concatenate(open_pairs))))
-    outputs += publish_chunks(workspace, open_pairs, sizes, config.deduplicator.chunk_characters)
+    limit = config.deduplicator.chunk_characters
+    chunks, needed = publish_chunks(workspace, open_pairs, sizes, limit, config.num_documents)
     sizes_of = decided.column("cluster_size").to_numpy()
     metrics = {
         "removed": decided.num_rows,
         "clusters": len(np.unique(decided.column("kept_ordinal").to_numpy())),
         "largest_cluster": int(sizes_of.max()) if len(sizes_of) else 0,
-        "parts_needed": parts_of(open_pairs),
+        **needed,
     }
-    return Outcome(tuple(outputs), metrics=metrics)
+    return Outcome((*outputs, *chunks), metrics=metrics)
 
 
 def _removed(piece: Slice, nodes: np.ndarray) -> pa.Table:

@@ -1,9 +1,12 @@
 """Intermediate files of a deduplication: keys grouped by partition, and plain tables.
 
-One task writes one partitioned file: an Arrow file whose record batch number p holds the rows of
-partition p, so that a later task memory-maps just its own partition of every file (one file per task
-and partition would be a million files). Hashes do not compress, so the file is uncompressed unless
-asked. The schema carries the tag of whatever made the keys; reading with another tag is refused.
+One task writes one partitioned file (`corpuskit.partitioned`): its record batch number p holds the rows of
+partition p, so that a later task reads just its own partition of every file. Hashes do not compress, so the
+file is uncompressed unless asked. The schema carries the tag of whatever made the keys; reading with another
+tag is refused.
+
+What is decided on documents is partitioned by `corpuskit.partitioned.Groups` of document parts, so that the
+task that applies it to a part reads what concerns the part, not what was decided on the whole corpus.
 
 What is read is checked: each partition against a checksum that lies beside it, everything else
 against the checksum that the ledger names. A file that fails is moved aside (``.….damaged``), so that
@@ -21,16 +24,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 from pyarrow import ipc
 
 from corpuskit.documents import DocumentBatch
 from corpuskit.errors import ArtifactError, MismatchError
 from corpuskit.files import arrow_path, checksum
 from corpuskit.jobs import Output, Slice, Workspace
+from corpuskit.partitioned import read_batch, write_batch
 
 _TAG = b"corpuskit.keys"
-_CHECKSUM = b"xxh3"
 _ROW_BITS = np.uint64(32)
 _ROW_MASK = np.uint64((1 << 32) - 1)
 
@@ -78,7 +80,8 @@ def publish_partitions(
     remaining = iter(partitions)
     first = next(remaining)
     schema = first.schema.with_metadata({_TAG: tag.encode()})
-    options = ipc.IpcWriteOptions(compression=compression)
+    codec = None if compression is None else pa.Codec(compression, compression_level=1)
+    options = ipc.IpcWriteOptions(compression=codec)
     with (
         workspace.publish(kind) as publication,
         pa.OSFile(arrow_path(publication.path), "wb") as sink,
@@ -86,9 +89,9 @@ def publish_partitions(
     ):
         for table in itertools.chain([first], remaining):
             batches = table.replace_schema_metadata(schema.metadata).combine_chunks().to_batches()
-            batch = batches[0] if batches else _empty(schema)
-            writer.write_batch(batch, custom_metadata={_CHECKSUM: _digest(batch)})
+            write_batch(writer, batches[0] if batches else _empty(schema))
             publication.rows += table.num_rows
+            publication.batches += 1
     return published(publication.output)
 
 
@@ -104,18 +107,17 @@ def read_partition(files: Sequence[Slice], partition: int, tag: str) -> pa.Table
     """
     tables = []
     for piece in files:
+
+        def accept(schema: pa.Schema, piece: Slice = piece) -> None:
+            found = (schema.metadata or {}).get(_TAG, b"").decode()
+            if found != tag:
+                require_whole(piece)
+                raise MismatchError(
+                    f"keys made by {found!r} cannot be compared with {tag!r}", where=piece.path
+                )
+
         try:
-            with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
-                found = (reader.schema.metadata or {}).get(_TAG, b"").decode()
-                if found != tag:
-                    require_whole(piece)
-                    raise MismatchError(
-                        f"keys made by {found!r} cannot be compared with {tag!r}", where=piece.path
-                    )
-                one = reader.get_batch_with_custom_metadata(partition)
-                if (one.custom_metadata or {}).get(_CHECKSUM) != _digest(one.batch):
-                    raise damaged(piece, f"partition {partition} has changed")
-                tables.append(pa.Table.from_batches([one.batch]))
+            tables.append(pa.Table.from_batches([read_batch(piece.path, partition, accept)]))
         except (pa.ArrowException, OSError) as error:
             raise damaged(piece, str(error)) from error
     return pa.concat_tables(tables)
@@ -135,7 +137,7 @@ def publish_table(workspace: Workspace, kind: str, table: pa.Table, part: int = 
 
 
 def read_table(piece: Slice) -> pa.Table:
-    """Read what `publish_table` wrote.
+    """Read what `publish_table` wrote, or all partitions of a file.
 
     Raises
     ------
@@ -145,7 +147,7 @@ def read_table(piece: Slice) -> pa.Table:
     require_whole(piece)
     try:
         with pa.memory_map(arrow_path(piece.path)) as source, ipc.open_file(source) as reader:
-            return reader.read_all()
+            return reader.read_all().replace_schema_metadata(None)
     except (pa.ArrowException, OSError) as error:
         raise damaged(piece, str(error)) from error
 
@@ -213,13 +215,6 @@ def published(output: Output | None) -> Output:
     if output is None:
         raise ArtifactError("the output was not published")
     return output
-
-
-def _digest(batch: pa.RecordBatch) -> bytes:
-    """A checksum of a record batch as Arrow lays it out, without compression, and of its columns' names."""
-    state = xxhash.xxh3_128(str(batch.schema.remove_metadata()).encode())
-    state.update(memoryview(batch.serialize()))
-    return state.hexdigest().encode()
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -7,14 +7,17 @@ whole with a reason, or kept whole, and counted either way.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from corpuskit.dedup.partitions import part_of
 from corpuskit.dedup.shingles import character_counts
 from corpuskit.documents import DocumentBatch, StepResult, dropped_rows, replace_text
+from corpuskit.partitioned import Groups
 
 REASON = "dedup/repeated-substrings"
 
@@ -117,6 +120,23 @@ def beyond_cap(config: Removal, spans: pa.Table) -> np.ndarray:
     return np.sort(documents[beyond])
 
 
+def beyond_by_group(config: Removal, spans: pa.Table, over: np.ndarray, groups: Groups) -> Iterator[pa.Table]:
+    """Of the documents beyond the cap, by group of parts: its own, and those that are sources of its spans.
+
+    More is not needed to `decide` on the documents of the group. One column `ordinal`, ascending.
+    """
+    document, source = (spans.column(name).to_numpy() for name in ("ordinal", "source_ordinal"))
+    named = np.isin(source, over) if config.drops else np.zeros(len(source), bool)
+    ordinal = np.concatenate((over, source[named]))
+    part = part_of(np.concatenate((over, document[named])))
+    part -= part % groups.parts_each
+    order = np.lexsort((ordinal, part))
+    ordinal, part = ordinal[order], part[order]
+    first = np.ones(len(order), bool)
+    first[1:] = (ordinal[1:] != ordinal[:-1]) | (part[1:] != part[:-1])
+    return groups.split(pa.table({"ordinal": ordinal[first]}), part[first])
+
+
 def effective(config: Removal, spans: pa.Table, over: np.ndarray) -> pa.Table:
     """The spans that count: those whose source is not in a document that is dropped."""
     if not config.drops:
@@ -139,7 +159,7 @@ def decide(
     spans : pyarrow.Table
         The `effective` rows of `corpuskit.dedup.span_search.SPANS`, sorted.
     over : uint64 array
-        What `beyond_cap` found for the corpus.
+        What `beyond_cap` found for the corpus, or what `beyond_by_group` left of it.
     """
     is_over = np.zeros(batch.num_rows, bool)
     if batch.num_rows:

@@ -21,7 +21,7 @@ from corpuskit.dedup.partitions import (
     row_of,
 )
 from corpuskit.dedup.shingles import character_counts, text_buffers
-from corpuskit.dedup.span_removal import Removal, beyond_cap, decide, effective
+from corpuskit.dedup.span_removal import Removal, beyond_by_group, beyond_cap, decide, effective
 from corpuskit.dedup.span_search import (
     SPANS,
     Order,
@@ -36,6 +36,7 @@ from corpuskit.dedup.span_search import (
 )
 from corpuskit.documents import DocumentBatch, DroppedText
 from corpuskit.jobs import Outcome, Output, Task, Workspace
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DocumentSink
 
 WINDOWS_PREFIX = "windows-"
@@ -43,6 +44,8 @@ WINDOWS_PREFIX = "windows-"
 
 FLUSH_ROWS = 1 << 22
 """Windows that a task collects before it writes them, 28 bytes each."""
+
+_BEYOND_TAG = "beyond-1"
 
 _WINDOWS = ("hash", "priority", "ordinal", "place")
 
@@ -74,11 +77,12 @@ class PartTask:
 
 @dataclass(frozen=True)
 class ApplyTask:
-    """What `cap_task` and `apply_task` need to know."""
+    """What `cap_task` and `apply_task` need to know; `parts`: document parts."""
 
     removal: Removal
     dropped_text: DroppedText
     part_bytes: int
+    parts: int
 
 
 def anchors_task(task: Task, workspace: Workspace) -> Outcome:
@@ -289,15 +293,17 @@ def cap_task(task: Task, workspace: Workspace) -> Outcome:
     """The documents of the whole corpus that are repeated beyond the cap."""
     config: ApplyTask = task.config
     tables = [read_table(piece).drop_columns(["source_id", "source_start"]) for piece in task.inputs]
-    over = beyond_cap(config.removal, pa.concat_tables(tables))
-    output = publish_table(workspace, "beyond", pa.table({"ordinal": over}))
+    spans = pa.concat_tables(tables)
+    over = beyond_cap(config.removal, spans)
+    split_up = beyond_by_group(config.removal, spans, over, Groups(config.parts))
+    output = publish_partitions(workspace, "beyond", split_up, _BEYOND_TAG, "zstd")
     return Outcome((output,), metrics={"beyond": len(over)})
 
 
 def apply_task(task: Task, workspace: Workspace) -> Outcome:
     """Take the spans out of the documents of one part, or mark them."""
     config: ApplyTask = task.config
-    over = read_table(task.inputs[2]).column("ordinal").to_numpy()
+    over = read_partition(task.inputs[2:], task.partition or 0, _BEYOND_TAG).column("ordinal").to_numpy()
     spans = effective(config.removal, read_table(task.inputs[1]), over)
     with DocumentSink(workspace, config.part_bytes, config.dropped_text) as sink:
         next_batch, first_row = sink.position or (0, 0)

@@ -59,6 +59,7 @@ from corpuskit.dedup.span_tasks import (
 from corpuskit.documents import DocumentBatch, DroppedText
 from corpuskit.errors import ConfigError
 from corpuskit.jobs import Entry, Slice, Task, outputs_of
+from corpuskit.partitioned import Groups
 from corpuskit.parts import DEFAULT_PART_BYTES
 
 Boundary = Literal["character", "sentence"]
@@ -193,7 +194,7 @@ class SubstringJob:
         def by_part(function, task: PartTask, memory: Sequence[int], *kinds: tuple[str, str]) -> list[Task]:
             files = tuple(piece for kind in kinds for piece in slices(*kind))
             return [
-                Task(i, function, (piece, *files), task, memory[i]) for i, piece in enumerate(self.inputs)
+                Task(i, function, (piece, *files), task, memory[i], i) for i, piece in enumerate(self.inputs)
             ]
 
         def with_partitions(partitions: int) -> PartTask:
@@ -208,7 +209,7 @@ class SubstringJob:
             count = done["anchors"][0].outcome.metrics["partitions"]
             files = slices("anchors", "anchors")
             need = repeated_memory(rows_of(outputs_of(done["anchors"], "anchors")), count)
-            return [Task(i, repeated_task, files, search, need) for i in range(count)]
+            return [Task(i, repeated_task, files, search, need, i) for i in range(count)]
         if phase == "windows":
             repeated = sum(entry.outcome.metrics["repeated"] for entry in done["repeated"])
             expected = repeated * (config.min_characters // 4 + 1)
@@ -224,13 +225,13 @@ class SubstringJob:
             windows = [output for output in outputs if output.kind.startswith(WINDOWS_PREFIX)]
             files = tuple(output.as_slice() for output in windows)
             need = first_memory(rows_of(windows), count)
-            return [Task(i, firsts_task, files, search, need) for i in range(count)]
+            return [Task(i, firsts_task, files, search, need, i) for i in range(count)]
         if phase == "spans":
             repeats = outputs_of(done["firsts"], "repeats")
             most = rows_of(repeats)
             memory = [span_memory(min(most, entry.outcome.metrics["windows"])) for entry in done["windows"]]
             files = tuple(output.as_slice() for output in repeats)
-            return [Task(i, spans_task, files, search, memory[i]) for i in range(parts)]
+            return [Task(i, spans_task, files, search, memory[i], i) for i in range(parts)]
         if phase == "sources":
             requests = rows_of(outputs_of(done["spans"], "requests"))
             memory = [source_memory(size, requests) for size in sizes]
@@ -242,19 +243,21 @@ class SubstringJob:
             return [
                 Task(
                     i, verify_task, (piece, spans[i].as_slice(), local[i].as_slice(), *texts), search,
-                    comparison_memory(spans[i].rows, local[i].rows, size),
+                    comparison_memory(spans[i].rows, local[i].rows, size), i,
                 )
                 for i, piece in enumerate(self.inputs)
             ]  # fmt: skip
-        apply = ApplyTask(config.removal, self.dropped_text, self.part_bytes)
+        apply = ApplyTask(config.removal, self.dropped_text, self.part_bytes, parts)
         verified = outputs_of(done["verify"], "verified")
         if phase == "cap":
             return [Task(0, cap_task, slices("verify", "verified"), apply, cap_memory(rows_of(verified)))]
         (beyond,) = outputs_of(done["cap"], "beyond")
+        groups = Groups(parts)
+        around = groups.rows_of([spans.rows for spans in verified])
         return [
             Task(
                 i, apply_task, (piece, spans.as_slice(), beyond.as_slice()), apply,
-                cut_memory(spans.rows, beyond.rows),
+                cut_memory(spans.rows, min(beyond.rows, 2 * around[i])), groups.of(i),
             )
             for i, (piece, spans) in enumerate(zip(self.inputs, verified))
         ]  # fmt: skip

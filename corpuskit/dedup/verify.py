@@ -4,7 +4,8 @@ Pairs are cut into chunks by the characters they involve, so that a task holds a
 however long the documents are. The texts come to the chunks, not the chunks to the texts: a task for each
 document part hands out what each chunk needs of it (one record batch for each chunk, zstd), so that every
 part is read once and the work grows with the pairs. Reading every part for every chunk instead made the
-time grow with the square of the corpus.
+time grow with the square of the corpus. What a part has to hand out lies in a file of its own (``needed``,
+partitioned by part), so that its task does not read every pair either.
 """
 
 from __future__ import annotations
@@ -31,39 +32,60 @@ from corpuskit.dedup.partitions import (
 )
 from corpuskit.dedup.shingles import Ignore, jaccard
 from corpuskit.jobs import Outcome, Output, Slice, Task, Workspace
+from corpuskit.partitioned import Groups
 
 _TAG = "texts-of-pairs"
+_NEEDED_TAG = "needed-of-parts"
+
+DECIDED_TAG = "decided-1"
+"""Of files for `apply` tasks, partitioned by document part."""
 
 
 @dataclass(frozen=True)
 class TextsConfig:
-    """What `texts_task` needs: the number of its document part."""
+    """What `texts_task` needs: the number of its document part, and how many chunks of pairs there are."""
 
     part: int
+    chunks: int
 
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What `measure_task` needs: the number of its chunk, and the shingles of the signatures."""
+    """What `measure_task` needs: the shingles of the signatures, and for whom it measures.
 
-    chunk: int
+    Attributes
+    ----------
+    ngram : int
+    ignore : {"nothing", "space", "space-punctuation"}
+    groups : Groups, optional
+        Partition what was measured by the part of the left document (the pairs are sorted by it); else one
+        table.
+    """
+
     ngram: int
     ignore: Ignore
+    groups: Groups | None = None
 
 
-def plan_texts(parts: Sequence[Slice], chunks: Sequence[Output], needed: Sequence[int]) -> list[Task]:
+def plan_texts(
+    parts: Sequence[Slice], needed: Output, chunks: int, parts_needed: Sequence[int]
+) -> list[Task]:
     """One task for each document part that a pair needs."""
-    files = tuple(output.as_slice() for output in chunks)
+    groups = Groups(len(parts))
     return [
-        Task(index, texts_task, (parts[part], *files), TextsConfig(part)) for index, part in enumerate(needed)
-    ]
+        Task(
+            index, texts_task, (parts[part], needed.as_slice()), TextsConfig(part, chunks),
+            partition=groups.of(part),
+        )
+        for index, part in enumerate(parts_needed)
+    ]  # fmt: skip
 
 
-def plan_measure(chunks: Sequence[Output], texts: Sequence[Output], ngram: int, ignore: Ignore) -> list[Task]:
+def plan_measure(chunks: Sequence[Output], texts: Sequence[Output], config: MeasureConfig) -> list[Task]:
     """One task for each chunk of pairs."""
     files = tuple(output.as_slice() for output in texts)
     return [
-        Task(index, measure_task, (output.as_slice(), *files), MeasureConfig(index, ngram, ignore))
+        Task(index, measure_task, (output.as_slice(), *files), config, partition=index)
         for index, output in enumerate(chunks)
     ]
 
@@ -71,20 +93,25 @@ def plan_measure(chunks: Sequence[Output], texts: Sequence[Output], ngram: int, 
 def texts_task(task: Task, workspace: Workspace) -> Outcome:
     """The texts of one document part that each chunk of pairs needs.
 
-    Inputs are the part and every chunk; the output ``texts`` has a partition for each chunk, with the
+    Inputs are the part and what is ``needed``; the output ``texts`` has a partition for each chunk, with the
     columns `ordinal` and `text`.
     """
     config: TextsConfig = task.config
-    chunks = [_needed(piece, config.part) for piece in task.inputs[1:]]
+    chunks = _needed(task.inputs[1], task.partition or 0, config)
     wanted = np.unique(np.concatenate(chunks))
     texts = _texts(task.inputs[0], workspace, config.part, wanted)
     output = publish_partitions(workspace, "texts", _handed_out(chunks, wanted, texts), _TAG, "zstd")
     return Outcome((output,))
 
 
-def _needed(piece: Slice, part: int) -> np.ndarray:
-    documents = np.unique(np.concatenate(pairs_from(read_table(piece))))
-    return documents[rows_in_part(documents, part)]
+def _needed(piece: Slice, group: int, config: TextsConfig) -> list[np.ndarray]:
+    """The documents of a part that each chunk needs (sorted ordinals)."""
+    table = read_partition([piece], group, _NEEDED_TAG)
+    ordinal, chunk = table.column("ordinal").to_numpy(), table.column("chunk").to_numpy()
+    here = part_of(ordinal) == config.part
+    ordinal, chunk = ordinal[here], chunk[here]
+    bounds = np.searchsorted(chunk, np.arange(config.chunks + 1))
+    return [ordinal[start:stop] for start, stop in pairwise(bounds)]
 
 
 def _texts(piece: Slice, workspace: Workspace, part: int, wanted: np.ndarray) -> pa.ChunkedArray:
@@ -114,10 +141,14 @@ def measure_task(task: Task, workspace: Workspace) -> Outcome:
     """
     config: MeasureConfig = task.config
     pairs = pairs_from(read_table(task.inputs[0]))
-    table = read_partition(task.inputs[1:], config.chunk, _TAG)  # the parts in order, so sorted
+    table = read_partition(task.inputs[1:], task.partition or 0, _TAG)  # the parts in order, so sorted
     texts = pa.concat_arrays(table.column("text").chunks)
     similarity = measure(pairs, table.column("ordinal").to_numpy(), texts, config.ngram, config.ignore)
-    return Outcome((publish_table(workspace, "similarities", similarities_table(pairs, similarity)),))
+    measured = similarities_table(pairs, similarity)
+    if config.groups is None:
+        return Outcome((publish_table(workspace, "similarities", measured),))
+    split_up = config.groups.split(measured, part_of(pairs.left))
+    return Outcome((publish_partitions(workspace, "similarities", split_up, DECIDED_TAG, "zstd"),))
 
 
 def measure(pairs: Pairs, ordinals: np.ndarray, texts: pa.Array, ngram: int, ignore: Ignore) -> np.ndarray:
@@ -136,30 +167,47 @@ def pairs_from(table: pa.Table) -> Pairs:
     return Pairs(table.column("left").to_numpy(), table.column("right").to_numpy())
 
 
-def parts_of(pairs: Pairs) -> list[int]:
-    """The numbers of the document parts that pairs need."""
-    return np.unique(part_of(np.concatenate(pairs))).tolist()
-
-
 def publish_chunks(
-    workspace: Workspace, pairs: Pairs, characters: np.ndarray, chunk_characters: int
-) -> list[Output]:
-    """Publish pairs as ``pairs`` files of about `chunk_characters` each.
+    workspace: Workspace, pairs: Pairs, characters: np.ndarray, chunk_characters: int, parts: int
+) -> tuple[list[Output], dict[str, list[int]]]:
+    """Publish pairs as ``pairs`` files of about `chunk_characters` each, and ``needed``.
 
     Parameters
     ----------
     characters : int64 array
         Characters of both documents of each pair together.
+    parts : int
+        Document parts.
+
+    Returns
+    -------
+    outputs : list of Output
+    needed : dict
+        ``parts_needed``: the numbers of the document parts that pairs need, and ``rows_needed``: the rows
+        that ``needed`` has for each of them.
     """
     chunk = np.cumsum(characters) // chunk_characters
     cuts = np.flatnonzero(chunk[1:] != chunk[:-1]) + 1
     bounds = [0, *cuts.tolist(), len(chunk)]
-    outputs = []
+    outputs, documents = [], [np.empty(0, np.uint64)]
     for number, (start, stop) in enumerate(pairwise(bounds)):
         if start < stop:
-            table = pa.table({"left": pairs.left[start:stop], "right": pairs.right[start:stop]})
+            left, right = pairs.left[start:stop], pairs.right[start:stop]
+            table = pa.table({"left": left, "right": right})
             outputs.append(publish_table(workspace, "pairs", table, number))
-    return outputs
+            documents.append(np.unique(np.concatenate((left, right))))
+    ordinal = np.concatenate(documents)
+    sizes = np.array([len(some) for some in documents[1:]], np.int64)
+    number_of = np.repeat(np.arange(len(sizes)), sizes)
+    groups = Groups(parts)
+    part = part_of(ordinal)
+    needed, rows = np.unique(part, return_counts=True)
+    part //= groups.parts_each
+    order = np.lexsort((ordinal, number_of, part))
+    table = pa.table({"chunk": number_of[order].astype(np.uint32), "ordinal": ordinal[order]})
+    split_up = groups.split(table, part[order] * groups.parts_each)
+    outputs.append(publish_partitions(workspace, "needed", split_up, _NEEDED_TAG, "zstd"))
+    return outputs, {"parts_needed": needed.tolist(), "rows_needed": rows.tolist()}
 
 
 def read_document_rows(tables: Sequence[Slice], wanted: np.ndarray) -> pa.Table:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpuskit.documents import Tally
+from corpuskit.engine.commits import Commits
 from corpuskit.engine.ledger import input_checksums
 from corpuskit.engine.local import Local
 from corpuskit.engine.objects import ObjectStore, is_store_url
 from corpuskit.engine.places import Directory, Place, Stored
-from corpuskit.engine.protocol import Engine, Observer, Session
+from corpuskit.engine.protocol import Call, Engine, Observer, Session
 from corpuskit.engine.shard import ShardOf
 from corpuskit.errors import CorpuskitError, TaskError
 from corpuskit.jobs import Entry, Job, Output, Task, outputs_of
@@ -172,24 +174,33 @@ def _run_phase(
     calls = [place.call(task, label) for task in tasks]
     inputs = {call.label: input_checksums(call.task) if verify else None for call in calls}
     entries = place.load(calls, label, inputs)
+    skipped = [call for call in calls if call.task.index in entries]
     if verify:
-        for call in calls:
-            if call.task.index in entries:
-                place.save(entries[call.task.index], call, label, inputs[call.label])
-    skipped = len(entries)
+        with Commits(place, label, lambda call, entry: None) as commits:
+            for call in skipped:
+                commits.add(call, entries[call.task.index], inputs[call.label])
     to_run = [
         call
         for call in calls
         if call.task.index not in entries and call.task.index % shard.count == shard.number
     ]
-    observer.phase_started(label, len(to_run), skipped, sum(call.task.input_bytes for call in to_run))
-    for call, outcome in session.run(to_run, observer.progress):
-        if outcome.tally is not None:
-            outcome.tally.check(call.label)
-        entry = Entry(call.task.name, call.key, outcome)
-        place.save(entry, call, label, inputs[call.label])
+    input_bytes = sum(call.task.input_bytes for call in to_run)
+    observer.phase_started(label, len(to_run), len(skipped), input_bytes)
+
+    def committed(call: Call, entry: Entry) -> None:
         entries[call.task.index] = entry
         observer.task_finished(entry)
+
+    def progress(more_bytes: int) -> None:
+        observer.progress(more_bytes)
+        commits.notice()
+
+    # Closing ends the tasks that run, at once and not when the error's traceback is forgotten.
+    with Commits(place, label, committed) as commits, closing(session.run(to_run, progress)) as finished:
+        for call, outcome in finished:
+            if outcome.tally is not None:
+                outcome.tally.check(call.label)
+            commits.add(call, Entry(call.task.name, call.key, outcome), inputs[call.label])
     if len(entries) < len(calls):
         raise PendingShards(
             f"{len(calls) - len(entries)} of {len(calls)} tasks belong to other slices and are not done",
@@ -200,7 +211,7 @@ def _run_phase(
     if shard.count == 1:
         place.finish(entries.values(), label)
     observer.phase_finished(label)
-    return _Committed(tuple(entries[task.index] for task in tasks), len(to_run), skipped)
+    return _Committed(tuple(entries[task.index] for task in tasks), len(to_run), len(skipped))
 
 
 def remove_work(output_dir: str | os.PathLike, job_name: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpuskit.engine.holding import hold, hold_store
+from corpuskit.engine.leases import LEASES
 from corpuskit.engine.ledger import named_outputs
 from corpuskit.engine.objects import ObjectStore, is_store_url
 from corpuskit.errors import InputError
@@ -22,7 +23,8 @@ from corpuskit.jobs import VERDICTS_SUFFIX
 _LEDGER = "ledger"
 _CHECKPOINT_SUFFIX = ".parts.json"
 _KEPT = ("errors.log",)
-_KEPT_BELOW = (f"{_LEDGER}/published", "staged/")  # what a recipe's run keeps there itself
+# What a recipe's run keeps there itself, and what a job's output that is its own root has in it.
+_KEPT_BELOW = (f"{_LEDGER}/published", "staged/", f"{LEASES}/", ".run")
 
 
 @dataclass(frozen=True)

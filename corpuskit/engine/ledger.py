@@ -61,6 +61,7 @@ def task_key(task: Task, label: str) -> str:
         "function": _plain(task.function),
         "config": _plain(task.config),
         "inputs": [_identity(piece) for piece in task.inputs],
+        "partition": task.partition,
         "code": code_version(),
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=True)

@@ -13,7 +13,7 @@ import os
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
@@ -62,7 +62,7 @@ class Local:
 class _InProcess:
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
-    ) -> Iterator[tuple[Call, Outcome]]:
+    ) -> Generator[tuple[Call, Outcome], None, None]:
         for call in calls:
             yield call, _execute(call, report_progress)
 
@@ -104,7 +104,7 @@ class _Pool:
 
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
-    ) -> Iterator[tuple[Call, Outcome]]:
+    ) -> Generator[tuple[Call, Outcome], None, None]:
         """Yield each call with its outcome, in the order they finish; a single call runs in this process."""
         if len(calls) <= 1:
             yield from _InProcess().run(calls, report_progress)

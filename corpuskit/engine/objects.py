@@ -29,12 +29,12 @@ from urllib.parse import urlsplit
 import xxhash
 
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MissingExtra, ResourceError
+from corpuskit.files import s3_file_system
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CHUNK_BYTES = 8 << 20
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 15.0
-_CONNECT_S, _REQUEST_S = 10.0, 60.0
 _THREADS = 8
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -56,7 +56,7 @@ class ObjectStore:
         ``s3://bucket/prefix``; also ``gs://``, ``abfs://`` and what fsspec knows, if its package is there.
     scratch : str, optional
         Directory on each node's own disk for inputs and outputs of running tasks; by default one of the
-        system's temporary directory.
+        system's temporary directory. Variables in it (``$SLURM_TMPDIR``) are those of each node.
     scratch_bytes : int
         Inputs that a node keeps for later tasks; the files of running tasks come on top.
     attempts : int
@@ -90,6 +90,12 @@ class ObjectStore:
             raise ConfigError(
                 "not the URL of an object store", where=self.url, hint="for example s3://bucket/prefix"
             )
+        if parts.scheme.lower() in ("http", "https"):
+            raise ConfigError(
+                "a web server cannot be written to",
+                where=self.url,
+                hint="s3://bucket/prefix; the address of an S3-compatible server goes into AWS_ENDPOINT_URL",
+            )
         if self.attempts < 1:
             raise ConfigError(f"must be at least 1, not {self.attempts}", where="attempts")
         set_field = partial(object.__setattr__, self)
@@ -105,7 +111,7 @@ class ObjectStore:
     def scratch_path(self) -> Path:
         """This node's scratch directory for this store."""
         name = f"corpuskit-scratch-{os.getuid()}"
-        root = Path(self.scratch) if self.scratch else Path(tempfile.gettempdir()) / name
+        root = Path(_expanded(self.scratch)) if self.scratch else Path(tempfile.gettempdir()) / name
         return root / xxhash.xxh3_64_hexdigest(self.url.encode())
 
     def holds(self, path: str) -> bool:
@@ -136,7 +142,8 @@ class ObjectStore:
         """Write a small object, whole or not at all."""
 
         def action() -> None:
-            system, path = self._at(key)
+            # Not through pyarrow's eight threads for files, which would bound how many are written.
+            system, path = self._at(key, background_writes=False)
             with system.open_output_stream(path) as stream:
                 stream.write(content)
 
@@ -179,12 +186,34 @@ class ObjectStore:
             if checksum is not None and state.hexdigest() != checksum:
                 raise _Damaged(f"its checksum is {state.hexdigest()}, not {checksum}")
 
-        try:
-            self._retry(action, key)
-        except FileNotFoundError as error:
-            raise ArtifactError(
-                "an object of the run is missing", where=self.url_of(key), hint="run again: it is made anew"
-            ) from error
+        self._retry_present(action, key)
+
+    def read_range(self, key: str, start: int, length: int, check: Callable[[bytes], Result]) -> Result:
+        """What `check` makes of `length` bytes of an object; bytes that it refuses are read again.
+
+        Parameters
+        ----------
+        check : callable
+            Raises ValueError where the bytes are not those that were written.
+
+        Raises
+        ------
+        ArtifactError
+            If the object is missing, or every attempt gave other bytes.
+        """
+
+        def action() -> Result:
+            system, source = self._at(key)
+            with system.open_input_file(source) as stream:
+                content = stream.read_at(length, start)
+            if len(content) != length:
+                raise OSError(f"{len(content)} of {length} bytes were sent")
+            try:
+                return check(content)
+            except ValueError as error:
+                raise _Damaged(str(error)) from error
+
+        return self._retry_present(action, key)
 
     def checksum(self, key: str) -> str:
         """XXH3-128 of an object."""
@@ -211,15 +240,22 @@ class ObjectStore:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Size of every object below `prefix`, by key."""
+        return {key: info.size for key, info in self._listed(prefix).items()}
 
-        def action() -> dict[str, int]:
+    def modified(self, prefix: str) -> dict[str, float | None]:
+        """When every object below `prefix` was written, by the store's clock (seconds), where it says so."""
+        found = self._listed(prefix)
+        return {k: None if info.mtime_ns is None else info.mtime_ns / 1e9 for k, info in found.items()}
+
+    def _listed(self, prefix: str) -> dict[str, Any]:
+        def action() -> dict[str, Any]:
             from pyarrow.fs import FileSelector
 
             system, path = self._at(prefix)
             root = self._at("")[1].rstrip("/") + "/"
             selector = FileSelector(path, recursive=True, allow_not_found=True)
             found = system.get_file_info(selector)
-            return {info.path.removeprefix(root): info.size for info in found if info.is_file}
+            return {info.path.removeprefix(root): info for info in found if info.is_file}
 
         return self._retry(action, prefix)
 
@@ -248,17 +284,27 @@ class ObjectStore:
 
         self._retry(action, key)
 
-    def each(self, function: Callable[[Any], Result], items: list) -> Iterator[Result]:
+    def each(
+        self, function: Callable[[Any], Result], items: list, at_once: int = _THREADS
+    ) -> Iterator[Result]:
         """`function` of every item, in order, some requests at a time."""
         if len(items) < 2:
             yield from map(function, items)
             return
-        with ThreadPoolExecutor(_THREADS) as threads:
+        with ThreadPoolExecutor(min(at_once, len(items))) as threads:
             yield from threads.map(function, items)
 
-    def _at(self, key: str) -> tuple[Any, str]:
-        system, root = _file_system(self.url, self.endpoint, self.region)
+    def _at(self, key: str, *, background_writes: bool = True) -> tuple[Any, str]:
+        system, root = _file_system(self.url, self.endpoint, self.region, background_writes)
         return system, f"{root}/{key}" if key else root
+
+    def _retry_present(self, action: Callable[[], Result], key: str) -> Result:
+        try:
+            return self._retry(action, key)
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                "an object of the run is missing", where=self.url_of(key), hint="run again: it is made anew"
+            ) from error
 
     def _retry(self, action: Callable[[], Result], key: str) -> Result:
         pause = _FIRST_PAUSE_S
@@ -296,6 +342,17 @@ class _Damaged(OSError):
     pass
 
 
+def _expanded(directory: str) -> str:
+    expanded = os.path.expandvars(directory)
+    if unknown := re.search(r"\$\{?(\w+)", expanded):
+        raise ConfigError(
+            f"the variable {unknown[1]} is not set on this node",
+            where=f"scratch {directory}",
+            hint="set it where the node is started, or name a directory",
+        )
+    return expanded
+
+
 def _is_refused(error: BaseException) -> bool:
     text = str(error)
     return isinstance(error, PermissionError) or "HTTP status 403" in text or "ACCESS_DENIED" in text
@@ -309,14 +366,16 @@ def _redacted(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _file_system(url: str, endpoint: str | None, region: str | None) -> tuple[Any, str]:
+def _file_system(
+    url: str, endpoint: str | None, region: str | None, background_writes: bool
+) -> tuple[Any, str]:
     """The file system of a URL and the path inside it, once a process."""
     from pyarrow import fs
 
     parts = urlsplit(url)
     root = f"{parts.netloc}{parts.path}".rstrip("/")
     if parts.scheme in ("s3", "s3a"):
-        return fs.S3FileSystem(**_s3_options(fs, endpoint, region)), root
+        return s3_file_system(endpoint, region, background_writes=background_writes), root
     try:
         system, path = fs.FileSystem.from_uri(url)
         return system, path.rstrip("/")
@@ -325,7 +384,8 @@ def _file_system(url: str, endpoint: str | None, region: str | None) -> tuple[An
     try:
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(url)
+        # A listing must show what other processes have written since the last one.
+        system, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         raise MissingExtra(
             f"the protocol {parts.scheme}:// needs a package: {error}",
@@ -337,18 +397,3 @@ def _file_system(url: str, endpoint: str | None, region: str | None) -> tuple[An
             f"the protocol {parts.scheme}:// is not known", where=url, hint="s3://bucket/prefix, for example"
         ) from error
     return fs.PyFileSystem(fs.FSSpecHandler(system)), path.rstrip("/")
-
-
-def _s3_options(fs: Any, endpoint: str | None, region: str | None) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "connect_timeout": _CONNECT_S,
-        "request_timeout": _REQUEST_S,
-        "retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=3),
-        "allow_delayed_open": True,  # a small object is one request, not the three of a multipart upload
-    }
-    if endpoint:
-        scheme, _, host = endpoint.rstrip("/").rpartition("://")
-        options |= {"endpoint_override": host, "scheme": scheme or "https"}
-    if region or endpoint:
-        options["region"] = region or "us-east-1"
-    return options

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from corpuskit.engine.ledger import entry_text, parse_entry, task_key
 from corpuskit.engine.objects import ObjectStore
@@ -16,9 +16,20 @@ from corpuskit.engine.protocol import Call
 from corpuskit.files import checksum, write_text
 from corpuskit.jobs import VERDICTS_SUFFIX, Entry, Task
 
+_ENTRIES_READ_AT_ONCE = 24  # 200 a second where a request takes 30 ms; eight read 60
+
 
 class Place(Protocol):
-    """What the engine asks of a place; `label` is ``job/phase``."""
+    """What the engine asks of a place; `label` is ``job/phase``.
+
+    Attributes
+    ----------
+    commits_at_once : int
+        How many calls of `save` side by side are faster than one after another.
+    """
+
+    @property
+    def commits_at_once(self) -> int: ...
 
     def call(self, task: Task, label: str) -> Call:
         """A task with where it writes."""
@@ -34,7 +45,7 @@ class Place(Protocol):
         """
 
     def save(self, entry: Entry, call: Call, label: str, verified: Sequence[str] | None) -> None:
-        """Commit: from here on the task is done."""
+        """Commit: from here on the task is done. Several threads call it where `commits_at_once` says so."""
 
     def finish(self, entries: Iterable[Entry], label: str) -> None:
         """Every task of the phase is committed: remove what no entry names, where that is safe."""
@@ -48,6 +59,7 @@ class Directory:
     """A directory on a disk that every process of the run sees."""
 
     root: Path
+    commits_at_once: ClassVar[int] = 1
 
     def call(self, task: Task, label: str) -> Call:
         name = f"{label}/{task.name}"
@@ -118,13 +130,14 @@ class Stored:
     directories : tuple of (str, str)
         See `Call`.
     guard : callable
-        Called before each commit; raises where this run must not commit any more.
+        Called before each commit, by several threads; raises where this run must not commit any more.
     """
 
     store: ObjectStore
     root: str = ""
     directories: tuple[tuple[str, str], ...] = ()
     guard: Callable[[], None] = field(default=lambda: None)
+    commits_at_once: ClassVar[int] = 16
 
     def call(self, task: Task, label: str) -> Call:
         name = f"{label}/{task.name}"
@@ -141,7 +154,9 @@ class Stored:
         if not wanted:
             return {}
         sizes = self.store.sizes(self._under(label))
-        texts = self.store.each(lambda call: self.store.read(self._key(call, label)), wanted)
+        texts = self.store.each(
+            lambda call: self.store.read(self._key(call, label)), wanted, _ENTRIES_READ_AT_ONCE
+        )
         entries = {}
         for call, text in zip(wanted, texts, strict=True):
             parsed = parse_entry(text or b"", self.store.url_of(call.directory), call.key)

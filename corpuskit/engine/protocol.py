@@ -6,7 +6,7 @@ and committing happen in `corpuskit.engine.execute`, once, for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,14 @@ class Call:
 
 
 class Session(Protocol):
-    """Runs calls in any order and yields each with its outcome as it finishes."""
+    """Runs calls in any order and yields each with its outcome as it finishes.
+
+    Closing the generator ends what runs.
+    """
 
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
-    ) -> Iterator[tuple[Call, Outcome]]: ...
+    ) -> Generator[tuple[Call, Outcome], None, None]: ...
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +145,7 @@ class _Session:
 
     def run(
         self, calls: Sequence[Call], report_progress: Callable[[int], None]
-    ) -> Iterator[tuple[Call, Outcome]]:
+    ) -> Generator[tuple[Call, Outcome], None, None]:
         """Yield each call with its outcome, in the order they finish."""
         # The longest first, so that the last task to start is a short one.
         waiting = deque(sorted(calls, key=lambda call: -call.task.input_bytes))

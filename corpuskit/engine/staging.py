@@ -1,9 +1,11 @@
 """Runs a task whose inputs or outputs lie in an object store: the task function sees local paths only.
 
-Inputs of the run are fetched to the node's scratch, once a node, and compared with their checksums.
-Outputs are sent off as soon as they are finished, under keys of this attempt, and leave the disk again:
-``kind/<attempt>/00000-0000.arrow``, so that a file's name is the one it has on a disk. Two attempts of a
-task (a worker that was given up for lost, and its repetition) never meet.
+Inputs of the run are fetched to the node's scratch, once a node, and compared with their checksums. Of a
+partitioned file (`corpuskit.partitioned`) a task fetches only the bytes of its own partition; what the node
+keeps is the footer, which says where they are. Outputs are sent off as soon as they are finished, under keys
+of this attempt, and leave the disk again: ``kind/<attempt>/00000-0000.arrow``, so that a file's name is the
+one it has on a disk. Two attempts of a task (a worker that was given up for lost, and its repetition) never
+meet.
 """
 
 from __future__ import annotations
@@ -22,10 +24,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpuskit.engine.objects import ObjectStore
+from corpuskit.errors import ArtifactError
 from corpuskit.jobs import Outcome, Output, Publication, Slice, Task, Workspace
+from corpuskit.partitioned import (
+    Footer,
+    footer_bytes,
+    missing_footer_bytes,
+    parse_footer,
+    staged_batch,
+)
 
 if TYPE_CHECKING:
     from corpuskit.engine.protocol import Call
+
+_WHOLE_BYTES = 64 << 10
+"""A partitioned file up to this size is fetched whole: a request takes longer than its bytes."""
+
+_RANGES_AT_ONCE = 24
+"""Requests for ranges that a task has open: they wait for the store, not for this machine. As many as
+pyarrow's S3 client has connections, about."""
+
+_CHECK_SHARE = 64
+"""The room is looked at again when a task has kept this part of `scratch_bytes`: looking reads the directory,
+which for each of thousands of footers would take longer than fetching them."""
 
 
 def execute_staged(call: Call, store: ObjectStore, report_progress: Callable[[int], None]) -> Outcome:
@@ -134,11 +155,17 @@ def _stage(call: Call, store: ObjectStore, directory: Path) -> Task:
         index, piece = item
         if store.holds(piece.path):
             target = directory / "in" / f"{index:05d}" / Path(piece.path).name
-            cache.fetch(store.key(piece.path), piece.identity, target)
+            key = store.key(piece.path)
+            if not piece.batches or partition is None:
+                cache.fetch(key, piece.identity, target)
+            else:
+                cache.fetch_batch(key, piece, partition, target)
             return replace(piece, path=str(target))
         return replace(piece, path=_renamed(piece.path, names, cache))
 
-    inputs = tuple(store.each(fetch, list(enumerate(call.task.inputs))))
+    partition = call.task.partition
+    at_once = {} if partition is None else {"at_once": _RANGES_AT_ONCE}
+    inputs = tuple(store.each(fetch, list(enumerate(call.task.inputs)), **at_once))
     return replace(call.task, inputs=inputs, config=localized(call.task.config, names, cache))
 
 
@@ -173,6 +200,7 @@ class NodeCache:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._unchecked: int | None = None
         self._files = store.scratch_path / "objects"
         self._trees = store.scratch_path / "trees"
         for directory in (self._files, self._trees):
@@ -186,22 +214,80 @@ class NodeCache:
             return
         cached = self._files / checksum
         while True:
-            with _locked(self._files / f"{checksum}.lock"):
-                if not cached.exists():
-                    self._download(key, checksum, cached)
+            self._keep(cached, lambda temporary: self._store.download(key, temporary, checksum))
             with contextlib.suppress(FileNotFoundError):  # another task needed the room at this moment
                 os.utime(cached)
                 os.link(cached, target)
                 return
 
-    def _download(self, key: str, checksum: str, cached: Path) -> None:
-        temporary = self._files / f".{checksum}.{os.getpid()}.tmp"
+    def fetch_batch(self, key: str, piece: Slice, number: int, target: Path) -> None:
+        """Put one batch of a partitioned file at `target`, as a file that `corpuskit.partitioned` reads."""
+        size, name = piece.size_bytes or 0, piece.identity
+        if name is None or size <= _WHOLE_BYTES or (self._files / name).exists():
+            self.fetch(key, name, target)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        kept = self._files / f"{name}.footer"
         try:
-            self._store.download(key, temporary, checksum)
-            temporary.replace(cached)
-        finally:
-            temporary.unlink(missing_ok=True)
-        self._give_up(cached)
+            content = self._range(key, piece, number, kept)
+        except (ArtifactError, ValueError):
+            # The batch may be whole, and the footer, which has no checksum, not the one that was written.
+            kept.unlink(missing_ok=True)
+            content = self._range(key, piece, number, kept)
+        target.write_bytes(content)
+
+    def _range(self, key: str, piece: Slice, number: int, kept: Path) -> bytes:
+        footer = self._footer(key, piece, kept)
+        start, length = footer.range(number)
+        return self._store.read_range(
+            key, start, length, lambda content: staged_batch(footer.schema, content, number)
+        )
+
+    def _footer(self, key: str, piece: Slice, kept: Path) -> Footer:
+        size = piece.size_bytes or 0
+        while True:
+            self._keep(kept, lambda temporary: temporary.write_bytes(self._tail(key, piece.batches, size)))
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(kept)
+                return parse_footer(kept.read_bytes(), size)
+
+    def _tail(self, key: str, batches: int, size: int) -> bytes:
+        """The end of an object with its whole footer."""
+
+        def checked(tail: bytes) -> bytes:
+            if len(parse_footer(tail, size).blocks) != batches:
+                raise ValueError(f"it does not have {batches} partitions")
+            return tail
+
+        def found(tail: bytes) -> bytes:
+            return tail if missing_footer_bytes(tail) else checked(tail)
+
+        length = footer_bytes(batches, size)
+        tail = self._store.read_range(key, size - length, length, found)
+        if missing := missing_footer_bytes(tail):
+            length = min(size, length + missing)
+            tail = self._store.read_range(key, size - length, length, checked)
+        return tail
+
+    def _keep(self, cached: Path, make: Callable[[Path], Any]) -> None:
+        """Have a file in the cache, made by one process of the node; `make` writes it to another name."""
+        if cached.exists():
+            return
+        with _locked(self._files / f"{cached.name}.lock"):
+            if cached.exists():
+                return
+            temporary = self._files / f".{cached.name}.{os.getpid()}.tmp"
+            try:
+                make(temporary)
+                size = temporary.stat().st_size
+                temporary.replace(cached)
+            finally:
+                temporary.unlink(missing_ok=True)
+        if self._unchecked is None or self._unchecked + size > self._store.scratch_bytes // _CHECK_SHARE:
+            self._give_up(cached)
+            self._unchecked = 0
+        else:
+            self._unchecked += size
 
     def tree(self, key: str) -> Path:
         """A file or directory of the store that never changes under its key."""

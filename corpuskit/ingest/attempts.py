@@ -27,6 +27,12 @@ _NO_CONNECTION = {"ConnectionRefusedError", "gaierror", "ClientConnectorError", 
                   "EndpointConnectionError", "ConnectTimeoutError", "ConnectTimeout", "NewConnectionError",
                   "NameResolutionError", "NoValidConnectionsError"}  # fmt: skip
 _BROKEN = _NO_CONNECTION | {"ConnectionError", "TimeoutError", "ClientConnectionError"}
+# pyarrow raises OSError for everything that S3 answers.
+_ARROW_STATUS = re.compile(r"AWS Error .*\(HTTP status (\d{3})\)")
+_ARROW_REFUSED = re.compile(
+    "AWS Error (ACCESS_DENIED|INCOMPLETE_SIGNATURE|INVALID_ACCESS_KEY_ID|INVALID_CLIENT_TOKEN_ID|"
+    "INVALID_SIGNATURE|MISSING_AUTHENTICATION_TOKEN|REQUEST_EXPIRED|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT)"
+)
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.ETIMEDOUT)
 
 Result = TypeVar("Result")
@@ -112,7 +118,8 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def _is_no_connection(error: BaseException) -> bool:
-    return bool(_names(error) & _NO_CONNECTION) or getattr(error, "errno", None) in _UNREACHABLE
+    of_arrow = isinstance(error, OSError) and "AWS Error NETWORK_CONNECTION" in str(error)
+    return of_arrow or bool(_names(error) & _NO_CONNECTION) or getattr(error, "errno", None) in _UNREACHABLE
 
 
 def _names(error: BaseException) -> set[str]:
@@ -122,6 +129,11 @@ def _names(error: BaseException) -> set[str]:
 def _status(error: BaseException) -> int:
     """Of an HTTP answer; 0 where the error is none."""
     status = getattr(error, "status", None)
+    if status is None and isinstance(error, OSError):
+        if _ARROW_REFUSED.search(str(error)):
+            return 403
+        if said := _ARROW_STATUS.search(str(error)):
+            return int(said[1])
     return status if isinstance(status, int) else 0
 
 

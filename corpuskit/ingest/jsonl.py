@@ -18,6 +18,7 @@ from corpuskit.documents import Quarantined, document_id
 from corpuskit.ingest.chunks import Chunk, ChunkBuilder, ReadOptions, Row
 from corpuskit.ingest.columns import build_batch, column_names, guide_schema
 from corpuskit.ingest.lines import BYTE_ORDER_MARK, Line, read_lines
+from corpuskit.ingest.records import without_surrogates
 from corpuskit.ingest.streams import open_file, open_stream
 from corpuskit.jobs import Slice
 
@@ -96,23 +97,13 @@ def _parse(line: Line, options: ReadOptions) -> dict[str, Any] | tuple[str, str]
     if not isinstance(record, dict):
         return "ingest/bad-json", f"the line is a JSON {type(record).__name__}, not an object"
     if _SURROGATE_ESCAPE.search(line.data):
-        record = _without_surrogates(record)
+        record = without_surrogates(record)
     text = record.get(options.text_column)
     if not isinstance(text, str):
         keys = ", ".join(list(record)[:10])
         what = "is missing" if options.text_column not in record else f"is {type(text).__name__}"
         return "ingest/missing-text", f"{options.text_column!r} {what}; the keys are: {keys}"
     return record
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
 
 
 def _look_at_head(stream, options: ReadOptions) -> tuple[pa.Schema, bool]:

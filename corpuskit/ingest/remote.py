@@ -7,6 +7,7 @@ with growing pauses, and every answer is measured: a server that keeps sending l
 ends the task with an error. That is no quarantine, because nothing is wrong with the content; the
 run resumes. Servers that cannot serve ranges are copied to a temporary file first.
 
+``s3://`` is read through pyarrow where s3fs is not installed; other stores need their fsspec package.
 Credentials come from where each file system's own library takes them (environment, configuration
 files); a URL that holds some is refused, because URLs are printed and stored.
 """
@@ -187,6 +188,10 @@ def _connect(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except ImportError as error:
+        if scheme in ("s3", "s3a") and "::" not in url:
+            from corpuskit.ingest.s3 import ArrowS3
+
+            return ArrowS3(), url.partition("://")[2]
         package = _PACKAGES.get(scheme)
         hint = f"pip install {package}" if package else str(error)
         raise MissingExtra(

@@ -28,10 +28,14 @@ import xxhash
 
 from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
 from corpuskit.files import write_json
+from corpuskit.ingest.attempts import redact
+from corpuskit.ingest.remote import is_url, local_path
 from corpuskit.shards.records import Operation, ShardEntry, TokenizerLike, TokenizerRecord, short
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "dataset.json"
+WORK_NAME, CALL_NAME = ".work", "call.json"
+"""Where `corpuskit shards write` and `append` keep what they have not published yet, and what it is for."""
 
 EndOfDocument = Literal["end_of_text", "none"]
 
@@ -209,6 +213,15 @@ def load_manifest(directory: str | os.PathLike, *, allow_incomplete: bool = Fals
     try:
         stored = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
+        begun = unfinished_call(directory)
+        if begun is not None:
+            raise ArtifactError(
+                f"`corpuskit shards {begun}` has begun a token dataset here and not finished it; nothing can "
+                "be read yet",
+                where=str(directory),
+                hint="if it does not run any more, the same command goes on where it was interrupted; delete "
+                f"{Path(directory) / WORK_NAME} to give it up",
+            ) from None
         raise ArtifactError(
             f"not a token dataset: there is no {MANIFEST_NAME}",
             where=str(directory),
@@ -237,19 +250,50 @@ def load_manifest(directory: str | os.PathLike, *, allow_incomplete: bool = Fals
 def info(directory: str | os.PathLike) -> dict[str, Any]:
     """What `dataset.json` says about a dataset, complete or not, without opening its shards.
 
+    Parameters
+    ----------
+    directory : path-like
+        Or a URL.
+
     Returns
     -------
     dict
-        The manifest's fields, with ``num_shards`` and ``mean_document_tokens`` added.
+        The manifest's fields, with ``num_shards``, ``mean_document_tokens`` and ``begun`` added: the command
+        (``write`` or ``append``) of the command line that has begun something there and not published it.
+
+    Raises
+    ------
+    ArtifactError
+        If there is no dataset, or it is damaged or of a newer format.
+    InputError
+        If it may not be read, or a server cannot be reached.
     """
-    manifest = load_manifest(directory, allow_incomplete=True)
+    address = str(directory)
+    begun = None
+    if is_url(address) and local_path(address) is None:
+        from corpuskit.shards.remote import load_remote_manifest
+
+        manifest, address = load_remote_manifest(address, allow_incomplete=True), redact(address)
+    else:
+        address = local_path(address) or address
+        manifest, begun = load_manifest(address, allow_incomplete=True), unfinished_call(address)
     mean = manifest.num_tokens / manifest.num_documents if manifest.num_documents else 0.0
     return {
-        "directory": str(directory),
+        "directory": address,
         **manifest.to_dict(),
         "num_shards": len(manifest.shards),
         "mean_document_tokens": mean,
+        "begun": begun,
     }
+
+
+def unfinished_call(directory: str | os.PathLike) -> str | None:
+    """The command of the command line (``write``, ``append``) whose unpublished work lies in `directory`."""
+    work = Path(directory) / WORK_NAME
+    try:
+        return str(json.loads((work / CALL_NAME).read_bytes())["operation"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "write" if work.is_dir() else None
 
 
 def _parse(stored: Any, path: Path) -> Manifest:

@@ -59,23 +59,34 @@ def load_remote_manifest(url: str, *, allow_incomplete: bool = False) -> Manifes
     ArtifactError, InputError
         As `load_manifest`, and if the server cannot be reached.
     """
-    address = f"{url.rstrip('/')}/{MANIFEST_NAME}"
     with tempfile.TemporaryDirectory() as directory:
-        try:
-            with open_remote(address) as file:
-                (Path(directory) / MANIFEST_NAME).write_bytes(file.read())
-        except InputError as error:
-            if error.what != "no such file":
-                raise
-            raise ArtifactError(
-                f"not a token dataset: there is no {MANIFEST_NAME}",
-                where=redact(url),
-                hint="give the address of the directory that holds it",
-            ) from error
+        fetch_manifest(url, Path(directory))
         try:
             return load_manifest(directory, allow_incomplete=allow_incomplete)
         except ArtifactError as error:
-            raise type(error)(error.what, where=redact(address), hint=error.hint) from error
+            where = redact(f"{url.rstrip('/')}/{MANIFEST_NAME}")
+            raise type(error)(error.what, where=where, hint=error.hint) from error
+
+
+def fetch_manifest(url: str, directory: Path) -> None:
+    """Put `dataset.json` of a dataset behind a URL into `directory`; `ArtifactError` if there is none."""
+    try:
+        fetch_file(f"{url.rstrip('/')}/{MANIFEST_NAME}", directory / MANIFEST_NAME)
+    except InputError as error:
+        if error.what != "no such file":
+            raise
+        raise ArtifactError(
+            f"not a token dataset: there is no {MANIFEST_NAME}",
+            where=redact(url),
+            hint="give the address of the directory that holds it",
+        ) from error
+
+
+def fetch_file(address: str, path: Path) -> None:
+    """Copy a file behind a URL to `path`, as it is."""
+    with open_remote(address) as source, open(path, "wb") as target:
+        for chunk in read_chunks(source):
+            target.write(chunk)
 
 
 class RemoteShards:

@@ -7,6 +7,7 @@ whoever repairs a dataset wants the whole list.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from corpuskit.errors import ArtifactError, MismatchError
 from corpuskit.files import checksum
+from corpuskit.ingest.remote import is_url, local_path
 from corpuskit.shards.directories import TOKENIZER_NAME, require_own_tokenizer
 from corpuskit.shards.manifest import MANIFEST_NAME, Manifest, ShardEntry, load_manifest
 from corpuskit.shards.shardfile import (
@@ -83,10 +85,11 @@ class Report:
         """Raise `ArtifactError` naming the first problem and how many there are."""
         if self.problems:
             first = self.problems[0]
+            how = "copy the directory to this machine: there " if is_url(self.directory) else ""
             raise ArtifactError(
                 f"{len(self.problems)} problem(s); the first is {first.kind}: {first.detail}",
                 where=f"{self.directory}/{first.file}",
-                hint="`corpuskit shards repair` restores from a copy, or drops and says what is lost",
+                hint=f"{how}`corpuskit shards repair` restores from a copy, or drops and says what is lost",
             )
 
 
@@ -95,22 +98,62 @@ def verify(directory: str | os.PathLike) -> Report:
 
     Checks the manifest, and of every shard: presence, size, Arrow structure, offsets, columns,
     tokenizer, counts, both checksums, and that every id lies in the vocabulary; and the tokenizer that
-    lies beside them.
+    lies beside them. A dataset behind a URL is fetched for it, one shard at a time, into the system's
+    temporary directory; what else lies there (kind ``unlisted``) is not asked of web servers, which
+    need not list.
+
+    Parameters
+    ----------
+    directory : path-like
+        Or a URL.
 
     Raises
     ------
     ArtifactError
         Only if `directory` holds no dataset at all.
     InputError
-        If a file may not be read.
+        If a file may not be read, or a server cannot be reached.
+    ResourceError
+        If the temporary directory has no room for a shard.
     """
-    directory = Path(directory)
-    if not (directory / MANIFEST_NAME).exists():
-        load_manifest(directory)
+    address = str(directory)
+    if is_url(address):
+        plain = local_path(address)
+        if plain is None:
+            from corpuskit.shards.remote_verification import verify_remote
+
+            return verify_remote(address)
+        address = plain
+    root = Path(address)
+    if not (root / MANIFEST_NAME).exists():
+        load_manifest(root)
     try:
-        manifest = load_manifest(directory, allow_incomplete=True)
+        manifest = load_manifest(root, allow_incomplete=True)
     except ArtifactError as error:
-        return Report(str(directory), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
+        return Report(str(root), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
+    found = [verify_shard(root / entry.name, entry, manifest) for entry in manifest.shards]
+    unlisted = [path.name for path in sorted(root.glob("shard-*.arrow"))]
+    return report(str(root), manifest, found, unlisted, tokenizer_problems(root, manifest))
+
+
+def report(
+    directory: str,
+    manifest: Manifest,
+    found: Sequence[tuple[tuple[int, int] | None, list[Problem]]],
+    names: Sequence[str],
+    of_tokenizer: Sequence[Problem],
+) -> Report:
+    """What was found put together.
+
+    Parameters
+    ----------
+    found
+        Of each shard in order: its documents and tokens, if it can be mapped, and its problems.
+    names
+        Shard files that are there, listed or not.
+    of_tokenizer
+        Problems of the tokenizer.
+    """
     problems: list[Problem] = []
     if not manifest.complete:
         problems.append(Problem("incomplete", MANIFEST_NAME, "the writer did not finish"))
@@ -119,25 +162,31 @@ def verify(directory: str | os.PathLike) -> Report:
     if manifest.is_appending:
         detail = f"an append did not finish; {len(waiting)} whole shards of it wait and are not read"
         problems.append(Problem("incomplete", MANIFEST_NAME, detail))
-    shards = documents = tokens = 0
-    for entry in manifest.shards:
-        shard, found = verify_shard(directory / entry.name, entry, manifest)
-        problems.extend(found)
-        if shard is not None:
-            shards, documents, tokens = shards + 1, documents + len(shard.ids), tokens + len(shard.tokens)
+    problems.extend(problem for _, of_shard in found for problem in of_shard)
     listed = {entry.name for entry in (*manifest.shards, *waiting)}
-    for path in sorted(directory.glob("shard-*.arrow")):
-        if path.name not in listed:
-            problems.append(Problem("unlisted", path.name, "dataset.json does not know this shard"))
+    problems.extend(
+        Problem("unlisted", name, "dataset.json does not know this shard")
+        for name in names
+        if name not in listed
+    )
+    counts = [count for count, _ in found if count is not None]
+    documents, tokens = sum(count[0] for count in counts), sum(count[1] for count in counts)
+    return Report(directory, len(counts), documents, tokens, (*problems, *of_tokenizer))
+
+
+def tokenizer_problems(directory: Path, manifest: Manifest) -> list[Problem]:
+    """What is wrong with the tokenizer that lies beside shards."""
     try:
         require_own_tokenizer(directory, manifest.tokenizer.fingerprint)
     except (ArtifactError, MismatchError) as error:
-        problems.append(Problem("tokenizer", TOKENIZER_NAME, error.what))
-    return Report(str(directory), shards, documents, tokens, tuple(problems))
+        return [Problem("tokenizer", TOKENIZER_NAME, error.what)]
+    return []
 
 
-def verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Shard | None, list[Problem]]:
-    """One shard, if it can be mapped, and everything that is wrong with it."""
+def verify_shard(
+    path: Path, entry: ShardEntry, manifest: Manifest
+) -> tuple[tuple[int, int] | None, list[Problem]]:
+    """Documents and tokens of one shard, if it can be mapped, and everything that is wrong with it."""
     problems: list[Problem] = []
 
     def attempt(kind: ProblemKind, check, *arguments) -> None:
@@ -159,7 +208,7 @@ def verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[Sha
     attempt("structure", _check_structure, path, shard, entry)
     attempt("vocabulary", check_vocabulary, path, shard, manifest)
     attempt("format", check_ids, path, shard)
-    return shard, problems
+    return (len(shard.ids), len(shard.tokens)), problems
 
 
 def _check_checksum(path: Path, entry: ShardEntry) -> None:

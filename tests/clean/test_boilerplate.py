@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import ipc
 
 from corpuskit.clean.boilerplate import BoilerplateRemover, apply_task
-from corpuskit.clean.linecounts import Counts, RunWriter, added_up, merged
+from corpuskit.clean.linecounts import Counts, RunWriter, added_up, concat, in_steps, read_run
 from corpuskit.clean.site_lines import site_hashes, sites_of
 from corpuskit.documents import document_batch
 from corpuskit.engine import run
@@ -34,6 +34,13 @@ SMALL = BoilerplateRemover(min_site_documents=3, min_site_share=0.5, min_corpus_
 def batch_of(texts: list[str], sites: list[str], first: int = 0) -> pa.RecordBatch:
     ids = [f"{first + row:04d}" for row in range(len(texts))]
     return document_batch(ids, texts, {"url": [f"http://www.{site}/{i}.html" for i, site in zip(ids, sites)]})
+
+
+def merged(runs, partition, partitions, max_rows):
+    """The rows of one partition of all runs, added up, in ascending pieces."""
+    views = [read_run(piece, partition) for piece in runs]
+    for parts in in_steps(views, partition, partitions, max_rows):
+        yield added_up(concat(parts))
 
 
 def kept_texts(texts: list[str], sites: list[str], remover: BoilerplateRemover = SMALL) -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from corpuskit import shards, vocab
-from corpuskit.cli import shards_writing
 from corpuskit.cli.app import app
-from corpuskit.errors import ArtifactError, CorpuskitError, InputError, MismatchError
+from corpuskit.errors import ArtifactError, ConfigError, CorpuskitError, InputError, MismatchError
+from corpuskit.shards.manifest import WORK_NAME
 
 TEXTS = [f"第{i}篇，今天天气很好，我们去公园散步吧！" * (1 + i % 4) for i in range(60)]
 
@@ -94,8 +94,11 @@ def test_it_goes_on_where_it_was_interrupted_with_any_number_of_workers(
             patch.setattr("corpuskit.shards.job.write_shard", lambda *_: (_ for _ in ()).throw(stop))
         with pytest.raises(CorpuskitError, match="stop"):
             write(articles, tmp_path / "d", tokenizer, *options)
-    work = tmp_path / "d" / shards_writing.WORK_NAME
+    work = tmp_path / "d" / WORK_NAME
     assert work.is_dir()
+    for command in ("info", "verify"):
+        with pytest.raises(ArtifactError, match=r"`corpuskit shards write` has begun.*same command goes on"):
+            run(command, tmp_path / "d")
     with pytest.raises(MismatchError, match=r"unfinished work of another call.*end_of_document"):
         write(articles, tmp_path / "d", tokenizer, *options, "--end-of-document", "none")
     kept = (articles / "1.jsonl").read_bytes(), (articles / "1.jsonl").stat()
@@ -140,7 +143,7 @@ def test_append_adds_once_and_refuses_another_tokenizer(articles, tmp_path, toke
         run("append", tmp_path / "d", articles / "1.jsonl", "--tokenizer", other, "--workers", 1)
     with pytest.raises(MismatchError, match="parallel columns"):
         run("append", tmp_path / "d", articles / "1.jsonl", "--word-starts", "jieba", "--workers", 1)
-    assert shards.verify(tmp_path / "d").ok and not (tmp_path / "d" / shards_writing.WORK_NAME).exists()
+    assert shards.verify(tmp_path / "d").ok and not (tmp_path / "d" / WORK_NAME).exists()
 
 
 def test_an_append_that_stopped_is_named_and_goes_on(articles, tmp_path, tokenizer, monkeypatch):
@@ -263,3 +266,45 @@ def test_errors_name_the_option_that_was_typed(articles, tmp_path, tokenizer):
         with pytest.raises(CorpuskitError) as caught:
             run(*command)
         assert caught.value.where == command[-2]
+
+
+def test_info_names_an_append_that_has_published_nothing_yet(articles, tmp_path, tokenizer, monkeypatch):
+    write(articles / "0.jsonl", tmp_path / "d", tokenizer)
+    assert "unfinished" not in run("info", tmp_path / "d")
+    with monkeypatch.context() as patch:
+        patch.setattr("corpuskit.cli.shards_writing._documents", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run("append", tmp_path / "d", articles / "1.jsonl", "--workers", 1)
+    assert "unfinished       append; if it does not run, the same command goes on" in run(
+        "info", tmp_path / "d"
+    )
+    run("append", tmp_path / "d", articles / "1.jsonl", "--workers", 1)
+    assert "unfinished" not in run("info", tmp_path / "d")
+
+
+def test_info_and_verify_take_urls_and_what_changes_a_dataset_does_not(articles, tmp_path, tokenizer):
+    import fsspec
+
+    write(articles / "0.jsonl", tmp_path / "d", tokenizer)
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "d"), "/cli/d", recursive=True)
+    try:
+        here, there = run("info", tmp_path / "d"), run("info", "memory://cli/d")
+        assert there.replace("memory://cli/d", str(tmp_path / "d")) == here
+        assert run("verify", "memory://cli/d/") == run("verify", tmp_path / "d")
+        assert run("info", f"file://{tmp_path}/d") == here
+        for command in ("info", "verify"):
+            with pytest.raises(ArtifactError, match="memory://cli/none: not a token dataset"):
+                run(command, "memory://cli/none")
+        for arguments in (
+            ("split", "memory://cli/d", "-o", tmp_path / "x"),
+            ("reshard", tmp_path / "d", "-o", "memory://cli/x"),
+            ("merge", tmp_path / "d", "memory://cli/d", "-o", tmp_path / "x"),
+            ("append", "memory://cli/d", articles / "1.jsonl"),
+            ("write", articles / "1.jsonl", "-o", "memory://cli/x", "--tokenizer", tokenizer),
+            ("repair", "memory://cli/d", "--drop"),
+        ):
+            with pytest.raises(ConfigError, match=r"memory://cli/.*only datasets on this machine.*copy"):
+                run(*arguments)
+    finally:
+        memory.rm("/cli", recursive=True)

@@ -19,15 +19,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from corpuskit.clean import line_memory, linecounts
-from corpuskit.dedup import apply, exact, memory, minhash_tasks, span_tasks
+from corpuskit.clean import boilerplate, line_memory, linecounts
+from corpuskit.clean.boilerplate import BoilerplateRemover
+from corpuskit.clean.line_routing import RoutedWriter, sorted_lines
+from corpuskit.clean.site_lines import Removals
+from corpuskit.dedup import apply, exact, lines, memory, minhash_tasks, span_tasks, verify
 from corpuskit.dedup.clusters import DECISIONS, Pairs, components
 from corpuskit.dedup.exact import ExactDeduplicator
+from corpuskit.dedup.lines import LineDeduplicator
 from corpuskit.dedup.minhash import MinHashDeduplicator
 from corpuskit.dedup.partitions import publish_partitions, publish_table
 from corpuskit.dedup.span_removal import Removal
 from corpuskit.dedup.span_search import SPANS
 from corpuskit.jobs import Slice, Task, Workspace
+from corpuskit.partitioned import Groups
 
 
 def resident(name: str) -> int:
@@ -116,7 +121,12 @@ class Cases:
         )
         keys = {**self.documents(), "high": fours, "low": fours}
         found["decide"] = (
-            self.measure("e", exact.decide_task, self.exact, self.partition(keys, self.exact.tag)),
+            self.measure(
+                "e",
+                exact.decide_task,
+                exact.DecideConfig(self.exact, 1),
+                self.partition(keys, self.exact.tag),
+            ),
             memory.hash_memory(size, 1),
         )
         decisions = {
@@ -124,10 +134,29 @@ class Cases:
             "duplicate_of": self.ids, "cluster_size": np.full(size, 2),
             "similarity": pa.nulls(size, pa.float64()), "direct": np.ones(size, bool),
         }  # fmt: skip
-        decided = publish_table(self.workspace("r"), "decisions", pa.table(decisions, schema=DECISIONS))
+        table = pa.table(decisions, schema=DECISIONS)
+        (decided,) = apply.publish_decisions(self.workspace("r"), table, Groups(1), False)
+        similarities = {"left": decisions["ordinal"], "right": self.numbers, "similarity": np.ones(size)}
+        measured = self.partition(similarities, verify.DECIDED_TAG)
+        config = apply.ApplyConfig("x", 0.7, 1)
+        files = (measured, decided.as_slice(), measured)  # the first, the documents, is not looked at
         found["apply"] = (
-            growth(lambda: apply.read_decisions([decided.as_slice()], 0)),
-            memory.removal_memory([decided]),
+            growth(lambda: apply.read_decisions(Task(0, apply.apply_task, files, config), 0)),
+            memory.removal_memory(size, size),
+        )
+        found["needed"] = (
+            growth(
+                lambda: verify.publish_chunks(
+                    self.workspace("n"), Pairs(*self.pairs().values()), np.ones(size // 2), size, 1
+                )
+            ),
+            memory.pair_memory(size // 2, size, size),
+        )
+        needed = {"chunk": np.zeros(size, np.uint32), "ordinal": np.arange(size, dtype=np.uint64)}
+        piece = self.partition(needed, verify._NEEDED_TAG)
+        found["texts"] = (
+            growth(lambda: verify._needed(piece, 0, verify.TextsConfig(0, 1))),
+            memory.text_memory(0, size),
         )
         anchors = {
             "hash": self.hashes, "part": np.zeros(size, np.uint32), "several": np.ones(size, bool)
@@ -159,20 +188,45 @@ class Cases:
             "source_ordinal": self.numbers, "source_id": self.ids, "source_start": start,
             "priority": self.numbers, "characters": np.full(size, 900),
         }  # fmt: skip
-        removal = span_tasks.ApplyTask(Removal("character", "remove", 0.5, "drop"), "full", 1 << 26)
+        removal = span_tasks.ApplyTask(Removal("character", "remove", 0.5, "drop"), "full", 1 << 26, 1)
         empty = self.table({name: [] for name in SPANS.names}, SPANS)
         span_tasks.cap_task(Task(0, span_tasks.cap_task, (empty,), removal), self.workspace("cap"))
         found["cap"] = (
             self.measure("cap", span_tasks.cap_task, removal, self.table(spans, SPANS)),
             memory.cap_memory(size),
         )
-        lines = linecounts.Counts(self.hashes, self.hashes, np.ones(size, np.int64))
-        writer = linecounts.RunWriter(self.workspace("l"), 1, 1 << 40)
-        writer.add(lines)
+        for name, sites in (("lines", self.numbers), ("shared lines", np.zeros(size, np.uint64))):
+            writer = linecounts.RunWriter(self.workspace(name), 1, 1 << 40)
+            writer.add(linecounts.Counts(twos, sites, np.full(size, 1)))
+            (run,) = writer.close()
+            decide = lines.DecideConfig(LineDeduplicator(partitions=1, memory_lines=1 << 40), 1, (0,))
+            found[name] = (
+                self.measure(name, lines.decide_task, decide, run.as_slice()),
+                line_memory.decide_memory(run.rows, 1, 1 << 40),
+            )
+        remover = BoilerplateRemover(
+            min_site_documents=2, min_corpus_documents=None, min_site_share=0.0, partitions=1,
+            memory_lines=1 << 40,
+        )  # fmt: skip
+        sites = linecounts.Counts(
+            np.zeros(1, np.uint64), np.ones(1, np.uint64), np.ones(1, np.int64)
+        )  # fmt: skip
+        sites = linecounts.publish_counts(self.workspace("b"), "sites", [sites])
+        writer = linecounts.RunWriter(self.workspace("b"), 1, 1 << 40)
+        writer.add(linecounts.Counts(self.hashes, np.ones(size, np.uint64), np.full(size, 2)))
         (run,) = writer.close()
-        found["lines"] = (
-            growth(lambda: list(map(len, linecounts.merged([run.as_slice()], 0, 1, 1 << 40)))),
-            line_memory.decide_memory(size, 1, 1 << 40),
+        decide = boilerplate.DecideConfig(remover, size, 1, 1, (0,))
+        found["boilerplate"] = (
+            self.measure("b", boilerplate.decide_task, decide, sites.as_slice(), run.as_slice()),
+            line_memory.decide_memory(run.rows, 1, 1 << 40, 1),
+        )
+        writer = RoutedWriter(self.workspace("bb"), Groups(1), (0,), 1 << 40, 0)
+        of_sites = linecounts.Counts(np.sort(self.hashes), np.ones(size, np.uint64), np.ones(size, np.int64))
+        writer.add(of_sites, np.zeros(size, np.int64), np.arange(size))
+        decided = writer.close()[0].as_slice()
+        found["apply to lines"] = (
+            growth(lambda: Removals.of(sorted_lines([linecounts.read_run(decided, 0)]), of_sites)),
+            line_memory.apply_memory(1 << 40, 1, size),
         )
         return found
 

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import xxhash
@@ -18,6 +19,7 @@ from corpuskit.clean.lines import ignored_characters
 from corpuskit.dedup.lines import LineDeduplicator
 from corpuskit.documents import document_batch
 from corpuskit.errors import ArtifactError, ConfigError
+from corpuskit.partitioned import parse_footer
 
 POEM = "床前明月光疑是地上霜举头望明月低头思故乡"
 PROSE = "这一段话在许多网页上都能见到，因为每个转载的网站都原样抄了一遍"
@@ -178,11 +180,14 @@ def test_a_damaged_file_of_counts_is_named(tmp_path: Path):
     done = run_serially(job, tmp_path / "run")
     run = Path(done["count"][0].outcome.outputs[0].path)
     data = bytearray(run.read_bytes())
-    data[len(data) // 2] ^= 1
+    blocks = parse_footer(data, len(data)).blocks
+    partition = int(np.flatnonzero(blocks["body"])[0])
+    data[blocks["offset"][partition] + blocks["metadata"][partition]] ^= 1
     run.write_bytes(data)
-    task = job.plan("decide", done)[0]
+    task = job.plan("decide", done)[partition]
     with pytest.raises(ArtifactError, match=run.name):
         task.function(task, None)
+    assert not run.exists()  # so that the next run makes it again
 
 
 def test_nothing_in_gives_nothing_out(tmp_path: Path):

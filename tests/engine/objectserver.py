@@ -1,8 +1,8 @@
 """An S3 server on loopback (localbucket's) that can be told to misbehave.
 
-``python objectserver.py DIRECTORY`` serves the directory's folders as buckets, prints its address, and
-misbehaves as the numbers say that it is sent on its standard input: so many of the next requests are answered
-with a fault.
+``python objectserver.py DIRECTORY [MILLISECONDS]`` serves the directory's folders as buckets, lets every
+request wait so long, prints its address, and misbehaves as the numbers say that it is sent on its standard
+input: so many of the next requests are answered with a fault.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class ObjectServer:
         self.bytes_sent = self.bytes_received = 0
         self.commits: dict[str, int] = {}
         """How often each ledger entry was written."""
+        self.delay_s = (0.0, 0.0)
+        """Least and most that every request waits; half of it before, half after what it does."""
         self._waiting: list[str] = []
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -39,10 +41,10 @@ class ObjectServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def misbehave(self, *kinds: str) -> None:
-        """The next requests are answered so, one each."""
+        """The next requests are answered so, one each: with one of `FAULTS`, or ``403``."""
         with self._lock:
             self._waiting += kinds
 
@@ -52,8 +54,12 @@ class ObjectServer:
             if not self._waiting or (self._waiting[0] in ("half", "cut") and method != "GET"):
                 return None
             kind = self._waiting.pop(0)
-            self.faults[kind] += 1
+            self.faults[kind] = self.faults.get(kind, 0) + 1
             return kind
+
+    def pause(self) -> None:
+        if self.delay_s[1]:
+            time.sleep(self._random.uniform(*self.delay_s) / 2)
 
     def count_bytes(self, sent: int, received: int) -> None:
         with self._lock:
@@ -80,14 +86,16 @@ class _Handler(S3Handler):
             super().handle()
 
     def _dispatch(self, action):
+        self.owner.pause()
         kind = self.owner.next_fault(self.command)
         if kind == "slow":
             time.sleep(1.5)
-        if kind in ("500", "503"):
+        if kind in ("403", "500", "503"):
             self._read_all()
-            status = HTTPStatus(int(kind))
+            code = b"AccessDenied" if kind == "403" else b"SlowDown"
             self.close_connection = True
-            self._send(status, b"<Error><Code>SlowDown</Code></Error>", {"Content-Type": "application/xml"})
+            body = b"<Error><Code>" + code + b"</Code></Error>"
+            self._send(HTTPStatus(int(kind)), body, {"Content-Type": "application/xml"})
             return
         if kind in ("half", "cut"):
             self.wfile = _HalfFile(self.wfile, kind)
@@ -101,6 +109,10 @@ class _Handler(S3Handler):
             self.owner.count_commit(key)
         if kind in ("half", "cut"):
             self.close_connection = True
+
+    def _send_headers(self, *arguments, **options):
+        self.owner.pause()
+        super()._send_headers(*arguments, **options)
 
     def _send_file(self, status, file, start, length, headers, include_body):
         if include_body:
@@ -158,9 +170,15 @@ def main() -> None:
     root = Path(sys.argv[1])
     server = ObjectServer(root, seed=int(os.environ.get("SEED", "0")))
     chooser = random.Random(int(os.environ.get("SEED", "0")))
+    kinds: list[str] = []
+    if len(sys.argv) > 2:
+        server.delay_s = (float(sys.argv[2]) / 1000,) * 2
     print(server.endpoint, flush=True)
     for line in sys.stdin:
-        server.misbehave(*(chooser.choice(FAULTS) for _ in range(int(line))))
+        while len(kinds) < int(line):
+            kinds += chooser.sample(FAULTS, len(FAULTS))  # each of them before any comes again
+        server.misbehave(*kinds[: int(line)])
+        del kinds[: int(line)]
         print(sum(server.faults.values()), flush=True)
 
 

@@ -173,7 +173,7 @@ def test_urls_that_cannot_be_used():
     with pytest.raises(ConfigError, match="credentials") as caught:
         ObjectStore("s3://KEY:SECRET@bucket/x")
     assert "SECRET" not in str(caught.value)
-    for url in ("bucket/x", "s3://", "/tmp/x"):
+    for url in ("bucket/x", "s3://", "/tmp/x", "https://minio.example:9000/bucket/x"):
         with pytest.raises(ConfigError):
             ObjectStore(url)
 

@@ -287,12 +287,12 @@ def test_signatures_are_neither_stored_nor_shown(web, tmp_path):
 
 def test_a_missing_package_is_named(monkeypatch):
     def fail(url, **more):
-        raise ImportError("Install s3fs to access S3")
+        raise ImportError("Please install gcsfs to access Google Storage")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", fail)
-    with pytest.raises(MissingExtra, match="s3://") as caught:
-        expand_inputs(["s3://bucket/*.jsonl"])
-    assert caught.value.hint == "pip install s3fs"
+    with pytest.raises(MissingExtra, match="gs://") as caught:
+        expand_inputs(["gs://bucket/*.jsonl"])
+    assert caught.value.hint == "pip install gcsfs"
 
 
 def test_an_unknown_protocol_is_refused():

@@ -17,8 +17,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "engine")]
 import road  # noqa: E402
+from objectserver import FAULTS  # noqa: E402
 
 RETRIES = 12
+KINDS = ("worker", "worker", "node", "driver", *(f"store {kind}" for kind in FAULTS))
+"""Workers twice, because a killed one is noticed and made up for within a second."""
 _GRACE_S = 240.0
 
 
@@ -34,8 +37,8 @@ class Soak:
     name : str
         Prefix in the bucket ``corpus``.
     kinds : tuple of str
-        What is done: ``worker`` and ``node`` (killed), ``store`` (a fault answered), ``driver`` (killed and
-        started again).
+        What is done: ``worker`` and ``node`` (killed), ``driver`` (killed and started again), and ``store``
+        with the kind of answer. They come in random order, and all of them before any comes again.
     pause_s : float
         Mean time between two faults.
     """
@@ -45,13 +48,14 @@ class Soak:
     inputs: Path
     scratch: Path
     name: str
-    kinds: tuple[str, ...] = ("worker", "node", "store", "driver")
+    kinds: tuple[str, ...] = KINDS
     pause_s: float = 1.5
     seed: int = 0
     done: dict[str, int] = field(default_factory=dict)
     driver_starts: int = 0
     given_up: list[list[str]] = field(default_factory=list)
     """The last words of drivers that ended by themselves, with an error."""
+    _deck: list[str] = field(default_factory=list)
 
     def run(self, wanted: int) -> None:
         """Come to the end of the run, with up to `wanted` faults on the way."""
@@ -72,16 +76,23 @@ class Soak:
                     self.given_up.append(self._said().strip().splitlines()[-3:])
                     driver = self._start()
                 elif sum(self.done.values()) < wanted:
-                    driver = self._disturb(chooser.choice(self.kinds), chooser, driver)
+                    driver = self._disturb(self._deal(chooser), chooser, driver)
         finally:
             if driver.poll() is None:
                 driver.kill()
                 driver.wait()
 
+    def _deal(self, chooser: random.Random) -> str:
+        """Independent choices left out a kind of five in a run of forty; cards that are dealt do not."""
+        if not self._deck:
+            self._deck = chooser.sample(self.kinds, len(self.kinds))
+        return self._deck.pop()
+
     def _disturb(self, kind: str, chooser: random.Random, driver: subprocess.Popen) -> subprocess.Popen:
         if kind == "worker":
             workers = self._workers()
             if not workers:
+                self._deck.insert(0, kind)
                 return driver
             os.kill(chooser.choice(workers), signal.SIGKILL)
         elif kind == "node":
@@ -90,12 +101,8 @@ class Soak:
             from clusters import NODE
 
             self.cluster.add_node(wait=False, **NODE)
-        elif kind == "store":
-            from objectserver import FAULTS
-
-            fault = chooser.choice(FAULTS)
-            self.server.misbehave(*[fault] * 3)
-            kind = f"store {fault}"
+        elif kind.startswith("store "):
+            self.server.misbehave(*[kind.removeprefix("store ")] * 3)
         else:
             driver.send_signal(signal.SIGKILL)
             driver.wait()

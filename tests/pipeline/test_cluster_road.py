@@ -101,11 +101,12 @@ def test_an_object_store_holds_the_same_dataset(whole, inputs, server, tmp_path)
 
 
 def test_a_cluster_and_an_object_store_together(whole, inputs, cluster, server, tmp_path):
+    before = sum(server.faults.values())
     server.misbehave("503", "half", "500", "cut", "503", "half")
     report = run_recipe(recipe(inputs, "s3://corpus/ray"), engine=Ray(cluster.address), scratch=str(tmp_path))
     assert made(server.root / "ray") == whole[1]
     assert stages(report) == stages(whole[0])
-    assert sum(server.faults.values()) == 6
+    assert sum(server.faults.values()) >= before + 6  # and what an earlier test's end left waiting
 
 
 @pytest.mark.slow
@@ -125,7 +126,7 @@ def test_slices_on_an_object_store(whole, inputs, server, tmp_path):
 
 @pytest.mark.parametrize("faults", [3, pytest.param(24, marks=pytest.mark.slow)])
 def test_faults_at_random_moments_change_nothing(whole, inputs, cluster, server, tmp_path, faults):
-    from soak import Soak
+    from soak import KINDS, Soak
 
     server.commits.clear()
     name = f"soak-{faults}"
@@ -133,6 +134,8 @@ def test_faults_at_random_moments_change_nothing(whole, inputs, cluster, server,
     soak.run(faults)
     assert made(server.root / name) == whole[1]
     assert sum(soak.done.values()) >= min(faults, 3)
+    if sum(soak.done.values()) >= 2 * len(KINDS):
+        assert set(soak.done) == set(KINDS) and all(server.faults.values())
     entries = list((server.root / name / "work" / "ledger").rglob("[0-9]*[0-9].json"))
     assert len(entries) == sum(count for _, _, count in stages(whole[0]))
     assert set(server.commits.values()) == {1} and len(server.commits) == len(entries)

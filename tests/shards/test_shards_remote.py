@@ -7,6 +7,7 @@ import http.server
 import multiprocessing
 import pickle
 import threading
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -414,3 +415,66 @@ def test_restoring_at_every_step_from_a_remote_dataset(local, memory, tmp_path, 
         for step, state in enumerate(states):
             loader.load_state_dict(state)
             assert same([next(loader)["input_ids"] for _ in range(12 - step)], found[step:])
+
+
+@pytest.mark.parametrize("scheme", ["memory", "http"])
+def test_verify_finds_behind_a_url_what_it_finds_in_a_directory(local, memory, web, scheme):
+    url = "memory://bucket/data" if scheme == "memory" else web.url
+    assert shards.verify(url) == replace(shards.verify(local), directory=url)
+
+    def change(name, content):
+        memory.pipe_file(f"/bucket/data/{name}", content)
+        (local / name).write_bytes(content)
+
+    whole = (local / "shard-00001.arrow").read_bytes()
+    change("shard-00001.arrow", whole[:-50] + bytes([whole[-50] ^ 4]) + whole[-49:])
+    change("shard-00002.arrow", whole[:100])
+    memory.rm_file("/bucket/data/shard-00004.arrow")
+    (local / "shard-00004.arrow").unlink()
+    expected, report = shards.verify(local), shards.verify(url)
+    assert len(expected.problems) > 3 and {p.kind for p in expected.problems} > {
+        "checksum",
+        "missing",
+        "size",
+    }
+    assert report == replace(expected, directory=url)
+    manifest = (local / "dataset.json").read_text()
+    change("dataset.json", manifest.replace('"complete": true', '"complete": false').encode())
+    assert "incomplete" in {problem.kind for problem in shards.verify(url).problems}
+    assert shards.info(url)["complete"] is False
+    change("dataset.json", b"{")
+    assert [problem.kind for problem in shards.verify(url).problems] == ["manifest"]
+    with pytest.raises(ArtifactError, match="damaged"):
+        shards.info(url)
+
+
+def test_verify_looks_at_the_tokenizer_beside_a_remote_dataset(tmp_path):
+    from corpuskit import vocab
+
+    tokenizer = vocab.train(["我们在这里", "他们在那里"], vocab_size=262)
+    with shards.Writer(tmp_path / "d", tokenizer=tokenizer) as writer:
+        writer.write_tokens(token_batch([[1, 2, 3]]))
+    tokenizer.save(tmp_path / "d" / "tokenizer")
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.put(str(tmp_path / "d"), "/beside/d", recursive=True)
+    assert shards.verify("memory://beside/d").ok
+    other = vocab.train(["另一个另一个"], vocab_size=259).save(tmp_path / "other")
+    system.put(f"{other}/", "/beside/d/tokenizer/", recursive=True)
+    (problem,) = shards.verify("memory://beside/d").problems
+    assert problem.kind == "tokenizer" and "lies beside shards of tokenizer" in problem.detail
+    system.store.clear()
+
+
+def test_verify_says_where_it_needs_room(local, memory, monkeypatch):
+    from corpuskit.shards import remote_verification
+
+    def full(address, path):
+        if path.suffix == ".arrow":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fetch(address, path)
+
+    fetch = remote_verification.fetch_file
+    monkeypatch.setattr(remote_verification, "fetch_file", full)
+    with pytest.raises(ResourceError, match="no space left"):
+        shards.verify("memory://bucket/data")
