@@ -26,12 +26,12 @@ from __future__ import annotations
 import argparse
 import copy
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
 from harness import Contender, compare, version
@@ -187,7 +187,8 @@ def _peak_of_an_answer(directory: str, new: int, dtype: str) -> None:
     question = torch.randint(2, 32128, (768,), generator=torch.Generator().manual_seed(0)).tolist()
     sampling = Sampling(0.7, no_repeat_ngram=12, top_p=0.9)
     (answer,) = generator.generate_ids([question], new, sampling, stop_at_end=False)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**20
     print(
         f"loaded in {loaded - started:.1f} s, {len(answer)} tokens in {time.perf_counter() - loaded:.1f} s, "
         f"peak {peak:.2f} GiB",

@@ -17,7 +17,10 @@ def generate(
     model: Annotated[Path, typer.Argument(help="A model directory.")],
     prompt: Annotated[list[str] | None, typer.Option(help="Text to go on from. May be repeated.")] = None,
     prompts_file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="File with a prompt a line.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="File with a prompt a line, or JSON Lines with input."
+        ),
     ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Talk: a question a line, until the end.")] = False,
     output: Annotated[
@@ -62,8 +65,10 @@ def generate(
     ] = "auto",
 ) -> None:
     """Write text with a trained model, answer prompts, or talk; prompts may come from a pipe."""
+    from corpuskit.cli.outputs import require_writable
+    from corpuskit.cli.parameters import options_named
     from corpuskit.errors import ConfigError
-    from corpuskit.generate import Chat, ChatFormat, Generator
+    from corpuskit.generate import Chat, Dialogue, Generator
 
     options: dict[str, Any] = {
         "temperature": temperature,
@@ -82,9 +87,12 @@ def generate(
             where="--chat",
             hint="leave out --prompt, --prompts-file, --output, --nsamples and --stop",
         )
-    generator = Generator.load(model, device, dtype)
+    if output is not None:
+        require_writable(output)
+    with options_named({"device": "--device"}):
+        generator = Generator.load(model, device, dtype)
     if chat:
-        form = ChatFormat(user=user, assistant=assistant, escape=escape)
+        form = Dialogue(user=user, assistant=assistant, escape=escape)
         _talk(Chat(generator, form), max_new_tokens, options)
         return
     prompts = _prompts(prompt, prompts_file)
@@ -104,9 +112,14 @@ def generate(
 
 def _prompts(given: list[str] | None, file: Path | None) -> list[str]:
     """The prompts of the options, else of the pipe, else an empty one for a new document."""
+    from corpuskit.cli.records import read_text, texts_under
+    from corpuskit.ingest.records import holds_records
+
     prompts = list(given or [])
-    if file is not None:
-        prompts += _lines(file.read_text(encoding="utf-8"))
+    if file is not None and holds_records(file):
+        prompts += texts_under(file, "input")
+    elif file is not None:
+        prompts += _lines(read_text(file))
     elif not prompts and not sys.stdin.isatty():
         prompts = _lines(sys.stdin.read())
     return prompts or [""]

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from corpuskit.cli.records import read_text, texts_under
+
 judge = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Predictions = Annotated[
-    Path, typer.Argument(help="Answers: a line each, or JSON Lines with the key target.", show_default=False)
+    Path, typer.Argument(help="Answers: a line each, or JSON Lines with target or text.", show_default=False)
 ]
 
 
@@ -29,19 +31,31 @@ def judge_perplexity(
     json_: AsJson = False,
 ) -> None:
     """How likely a model finds texts: perplexity a token, bits a character and byte."""
-    from corpuskit.errors import ConfigError
+    from corpuskit.errors import ConfigError, InputError
     from corpuskit.ingest import read
     from corpuskit.models import load, load_tokenizer
     from corpuskit.train.judging import Likelihood, likelihood
 
     loaded, tokenizer = load(model), load_tokenizer(model)
     if tokenizer is None:
-        raise ConfigError("there is no tokenizer beside the model", where=str(model))
+        raise ConfigError(
+            "there is no tokenizer beside the model",
+            where=str(model),
+            hint="put the files of the tokenizer it was trained with into its directory",
+        )
     total = Likelihood(0.0, 0, 0, 0)
     for batch in read(inputs):
+        if not batch.num_rows:
+            continue
         texts = batch.column("text").to_pylist()
         total = sum(
             likelihood(loaded, tokenizer, texts, context_length=context_length, batch_size=batch_size), total
+        )
+    if not total.tokens:
+        raise InputError(
+            "there is no document to judge",
+            where=", ".join(inputs),
+            hint="give texts, or JSON Lines with the key text",
         )
     _show(
         {
@@ -94,16 +108,20 @@ def judge_pclue(
     json_: AsJson = False,
 ) -> None:
     """The pCLUE score."""
+    from corpuskit.ingest.records import read_records
     from corpuskit.train.judging import score_pclue
 
-    found = asdict(score_pclue(_answers(predictions), _records(targets), mode))
+    records = [record.value for record in read_records(targets)]
+    found = asdict(score_pclue(_answers(predictions), records, mode))
     counts = found.pop("counts")
     _show({**found, **{f"{part}_tasks": count for part, count in counts.items()}}, json_)
 
 
 @judge.command("memorisation")
 def judge_memorisation(
-    texts: Annotated[Path, typer.Argument(help="Generated texts: a line each, or JSON Lines with target.")],
+    texts: Annotated[
+        Path, typer.Argument(help="Generated texts: a line each, or JSON Lines with target or text.")
+    ],
     shards: Annotated[Path, typer.Argument(help="The token dataset that the model was trained on.")],
     ngram: Annotated[int, typer.Option(min=2, max=64, help="Characters of an n-gram.")] = 13,
     json_: AsJson = False,
@@ -130,57 +148,13 @@ def judge_memorisation(
         print(f"mean share {sum(known) / len(known):.1%}, longest run {longest} characters")
 
 
-def _read(path: Path) -> str:
-    from corpuskit.errors import InputError
-
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError("not UTF-8", where=f"{path}, byte {error.start}") from error
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
-
-
 def _answers(path: Path) -> list[str]:
-    """A text a line, or the `target` of each JSON record."""
-    from corpuskit.errors import InputError
+    """A text a line, or of each JSON record the `target`, or the `text` that `generate` wrote."""
+    from corpuskit.ingest.records import holds_records
 
-    if path.suffix not in (".jsonl", ".json"):
-        return _read(path).splitlines()
-    answers = []
-    for number, record in enumerate(_records(path), 1):
-        target = record.get("target")
-        if isinstance(target, list):
-            target = "，".join(map(str, target))
-        if not isinstance(target, str):
-            raise InputError(
-                "the record has no text under target",
-                where=f"{path}:{number}",
-                hint="give a text file of a line each, or records with the key target",
-            )
-        answers.append(target)
-    return answers
-
-
-def _records(path: Path) -> list[Mapping[str, Any]]:
-    from corpuskit.errors import InputError
-
-    records: list[Mapping[str, Any]] = []
-    for number, line in enumerate(_read(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"not JSON: {error}", where=f"{path}:{number}", hint="give one JSON object a line"
-            ) from error
-        if not isinstance(record, dict):
-            raise InputError(
-                "not a JSON object", where=f"{path}:{number}", hint="give one JSON object a line"
-            )
-        records.append(record)
-    return records
+    if not holds_records(path):
+        return read_text(path).splitlines()
+    return texts_under(path, "target", "text")
 
 
 def _show(facts: Mapping[str, Any], json_: bool) -> None:

@@ -36,17 +36,18 @@ def train(
     from rich.console import Console
 
     from corpuskit.cli.progress import observer_for
+    from corpuskit.cli.training import train_config
     from corpuskit.errors import ArtifactError
-    from corpuskit.pipeline.recipe import parse_train_config
+    from corpuskit.shards import open as open_dataset
     from corpuskit.train import fit
     from corpuskit.vocab import Tokenizer
 
     options = {"model": model, "objective": objective, "embedding_init": embedding_init}
-    overrides = [f"{name}={value}" for name, value in options.items() if value is not None]
-    config = parse_train_config([*overrides, *(set_ or [])])
+    config = train_config(options, set_)
     datasets = _named(shards)
+    opened = {name: open_dataset(path) for name, path in datasets.items()}
     directory = tokenizer or Path(next(iter(datasets.values()))) / "tokenizer"
-    if not directory.is_dir():
+    if tokenizer is None and not directory.is_dir():
         raise ArtifactError(
             "the dataset has no tokenizer beside it",
             where=str(directory),
@@ -55,7 +56,7 @@ def train(
     observer = observer_for(Console(stderr=True))
     observer.stage_started("train")
     result = fit(
-        datasets if len(datasets) > 1 else next(iter(datasets.values())),
+        opened if len(opened) > 1 else next(iter(opened.values())),
         config,
         output,
         tokenizer=Tokenizer.load(directory),
@@ -110,20 +111,24 @@ def prepare(
     import shutil
     from typing import Any, cast
 
+    from corpuskit.cli.parameters import options_named
     from corpuskit.train import Dialogue
     from corpuskit.train import prepare as write
+    from corpuskit.train.outputs import require_directory
     from corpuskit.vocab import Tokenizer
 
-    made = write(
-        inputs,
-        output,
-        Tokenizer.load(tokenizer),
-        cast(Any, format_),
-        dialogue=Dialogue(turns=cast(Any, turns)),
-        input_key=input_key,
-        target_key=target_key,
-        limit=limit,
-    )
+    require_directory(output, [*inputs, tokenizer])
+    with options_named({"format": "--format", "dialogue.turns": "--turns"}):
+        made = write(
+            inputs,
+            output,
+            Tokenizer.load(tokenizer),
+            cast(Any, format_),
+            dialogue=Dialogue(turns=cast(Any, turns)),
+            input_key=input_key,
+            target_key=target_key,
+            limit=limit,
+        )
     shutil.copytree(tokenizer, output / "tokenizer", dirs_exist_ok=True)
     print(f"{output}: {made.documents:,} documents of {made.records:,} records")
     print(f"  {made.tokens:,} tokens, {made.learned_tokens:,} of them in the loss")

@@ -26,14 +26,16 @@ def search(
     set_: Set = None,
 ) -> None:
     """Search the hyper-parameters of training with optuna; the same command resumes."""
-    from corpuskit.pipeline.recipe import parse_train_config
+    from corpuskit.cli.training import train_config
+    from corpuskit.shards import open as open_dataset
     from corpuskit.train.search import parse_space, plot_importance
     from corpuskit.train.search import search as run
     from corpuskit.vocab import Tokenizer
 
+    data = open_dataset(shards)
     result = run(
-        shards,
-        parse_train_config(set_ or []),
+        data,
+        train_config({}, set_),
         output,
         parse_space(space),
         tokenizer=Tokenizer.load(shards / "tokenizer"),

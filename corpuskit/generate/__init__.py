@@ -8,18 +8,18 @@ from corpuskit.models.lazy import resolve
 
 _NAMES = {
     "Chat": "corpuskit.generate.chat",
-    "ChatFormat": "corpuskit.generate.chat",
+    "Dialogue": "corpuskit.generate.dialogue",
     "Generator": "corpuskit.generate.sampler",
     "Sampling": "corpuskit.generate.sampling",
-    "Turn": "corpuskit.generate.chat",
+    "Turn": "corpuskit.generate.dialogue",
 }
 
-__all__ = ["Chat", "ChatFormat", "Generator", "Sampling", "Turn"]
+__all__ = ["Chat", "Dialogue", "Generator", "Sampling", "Turn"]
 
 if TYPE_CHECKING:
     from corpuskit.generate.chat import Chat as Chat
-    from corpuskit.generate.chat import ChatFormat as ChatFormat
-    from corpuskit.generate.chat import Turn as Turn
+    from corpuskit.generate.dialogue import Dialogue as Dialogue
+    from corpuskit.generate.dialogue import Turn as Turn
     from corpuskit.generate.sampler import Generator as Generator
     from corpuskit.generate.sampling import Sampling as Sampling
 

@@ -1,74 +1,24 @@
 """A conversation with a model: what was said is written into the prompt, the oldest turns leave first.
 
-The form is data (`ChatFormat`), by default ChatYuan's: ``用户：{question}\\n小元：{answer}``, turns joined
-by a newline, and newlines written as the two characters ``\\n`` because its SentencePiece vocabulary has
-none. A prompt that outgrows the context loses whole turns, a question with its answer, from the
-beginning: half a turn would be a question without an answer, or the reverse, which no training text has.
-
-An encoder-decoder reads the conversation as one text. For a causal model the pieces are encoded one by
-one, and the end-of-text token follows every answer, as `corpuskit.train.prepare` writes them.
+The form is `corpuskit.generate.Dialogue`, the one that training texts are written in. A prompt that outgrows
+the context loses whole turns, a question with its answer, from the beginning: half a turn would be a
+question without an answer, or the reverse, which no training text has. What stands before the first question
+(a system turn) stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Unpack
+from dataclasses import replace
+from typing import Unpack
 
 from corpuskit.errors import ConfigError
+from corpuskit.generate.dialogue import Dialogue, Turn
 from corpuskit.generate.sampler import Generator
 from corpuskit.generate.sampling import SamplingOptions
 
 # ChatYuan v2 reads 1,024 tokens; T5's positions are relative and set no limit.
 _DEFAULT_CONTEXT = 1024
-
-
-@dataclass(frozen=True)
-class ChatFormat:
-    """How a conversation is written down.
-
-    Attributes
-    ----------
-    user, assistant : str
-        What a question and an answer begin with.
-    separator : str
-        Between turns.
-    system : str
-        What every conversation begins with; it is never cut off.
-    escape : bool
-        Write newlines and tabs as ``\\n`` and ``\\t``, and read them back in answers.
-    end_turns : bool
-        The end-of-text token follows every answer (causal models).
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    user: str = "用户："
-    assistant: str = "小元："
-    separator: str = "\n"
-    system: str = ""
-    escape: bool = True
-    end_turns: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("user", "assistant"):
-            if not getattr(self, name):
-                raise ConfigError("must not be empty: it shows whose turn it is", where=name)
-
-    def written(self, text: str) -> str:
-        """Text as it stands in a prompt."""
-        return text.replace("\n", "\\n").replace("\t", "\\t") if self.escape else text
-
-    def stop(self) -> str:
-        """Where an answer is over at the latest: the model begins the next question."""
-        return self.written((self.separator or "") + self.user)
-
-
-class Turn(NamedTuple):
-    """A question and its answer."""
-
-    question: str
-    answer: str
 
 
 class Chat:
@@ -78,37 +28,42 @@ class Chat:
     ----------
     generator : Generator
         With a tokenizer.
-    format : ChatFormat, optional
-        Default: ChatYuan's.
+    dialogue : Dialogue, optional
+        How the training texts were written. Default: ChatYuan's.
     context_length : int, optional
         Tokens of the prompt and, for a causal model, of the answer. Default: the model's, or 1,024 where it
         has no limit.
     turns : sequence of Turn, optional
         What has been said before.
     max_turns : int, optional
-        Most earlier turns in a prompt.
+        Most earlier questions in a prompt, each with its answer.
 
     Attributes
     ----------
     turns : list of Turn
-        What has been said; each answer that has come to its end is added.
+        What has been said; a question is added with its answer, when that has come to its end.
 
     Raises
     ------
     ConfigError
-        If the context is longer than the model's.
+        If the context is longer than the model's, or not positive.
     """
 
     def __init__(
         self,
         generator: Generator,
-        format: ChatFormat | None = None,
+        dialogue: Dialogue | None = None,
         context_length: int | None = None,
         turns: Sequence[Turn] = (),
         max_turns: int | None = None,
     ) -> None:
-        self._generator, self._format = generator, format or ChatFormat()
+        # An encoder-decoder reads a conversation as one text.
+        form = dialogue or Dialogue()
+        self._generator = generator
+        self._dialogue = replace(form, turns="each") if generator.answers else form
         limit = generator.context_length
+        if context_length is not None and context_length < 1:
+            raise ConfigError(f"must be at least 1, not {context_length}", where="context_length")
         self._context_length = context_length or limit or _DEFAULT_CONTEXT
         if limit is not None and self._context_length > limit:
             raise ConfigError(
@@ -146,9 +101,9 @@ class Chat:
         if not question.strip():
             raise ConfigError("is empty: there is nothing to answer", where="question")
         ids = self.prompt(question, max_new_tokens)
-        unescaped = _Unescaped(self._format.escape)
+        unescaped = _Unescaped(self._dialogue.escape)
         answer = ""
-        pieces = self._generator.stream(ids, max_new_tokens, seed=seed, stop=self._format.stop(), **options)
+        pieces = self._generator.stream(ids, max_new_tokens, seed=seed, stop=self._dialogue.stop, **options)
         for piece in pieces:
             if text := unescaped.push(piece):
                 answer += text
@@ -156,14 +111,16 @@ class Chat:
         if text := unescaped.finish():
             answer += text
             yield text
-        self.turns.append(Turn(question, answer))
+        self.turns += [Turn("user", question), Turn("assistant", answer)]
 
     def prompt(self, question: str, max_new_tokens: int) -> list[int]:
         """The tokens after which the answer to `question` comes, with as many earlier turns as fit."""
         room = self._context_length - (0 if self._generator.answers else max_new_tokens)
-        earlier = len(self.turns) if self._max_turns is None else min(self._max_turns, len(self.turns))
-        for kept in range(earlier, -1, -1):
-            ids = self._encoded(self.turns[len(self.turns) - kept :], question)
+        said = [*self.turns, Turn("user", question)]
+        begins = [place for place, turn in enumerate(said) if turn.speaker == "user"]
+        earlier = len(begins) - 1 if self._max_turns is None else min(self._max_turns, len(begins) - 1)
+        for first in begins[len(begins) - 1 - earlier :]:
+            ids = self._encoded([*said[: begins[0]], *said[first:]])
             if len(ids) <= room:
                 return ids
         answer = "" if self._generator.answers else f" and {max_new_tokens} of the answer"
@@ -173,26 +130,16 @@ class Chat:
             hint="ask a shorter question" + ("" if self._generator.answers else ", or for a shorter answer"),
         )
 
-    def _encoded(self, turns: Sequence[Turn], question: str) -> list[int]:
-        form, end = self._format, self._generator.end_of_text_id
-        pieces: list[str | int] = [form.system] if form.system else []
-        for turn in turns:
-            pieces += [form.user + turn.question + form.separator, form.assistant, turn.answer]
-            if form.end_turns and not self._generator.answers and end is not None:
-                pieces.append(end)
-            pieces.append(form.separator)
-        pieces += [form.user + question + form.separator, form.assistant]
-        if self._generator.answers:
-            return self._generator.encode(form.written("".join(map(str, pieces))))
+    def _encoded(self, turns: Sequence[Turn]) -> list[int]:
+        generator = self._generator
         # What the tokenizer puts around every text (Llama's <s>) belongs before the first piece only.
-        tokenizer = self._generator.tokenizer
-        frame = list(tokenizer.encode("")) if tokenizer is not None else []
+        frame = list(generator.tokenizer.encode("")) if generator.tokenizer is not None else []
         ids: list[int] = []
-        for piece in pieces:
-            if isinstance(piece, int):
-                ids.append(piece)
-            elif piece:
-                tokens = self._generator.encode(form.written(piece))
+        for piece in self._dialogue.prompt_pieces(turns):
+            if piece.special:  # the end of an answer
+                ids += [] if generator.end_of_text_id is None else [generator.end_of_text_id]
+            elif piece.text:
+                tokens = generator.encode(piece.text)
                 ids += tokens[len(frame) :] if ids and tokens[: len(frame)] == frame else tokens
         return ids
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, Unpack
 
-import torch
 from transformers import PreTrainedModel
 
 from corpuskit.errors import ArtifactError, ConfigError
@@ -21,7 +20,8 @@ from corpuskit.generate.gpt2 import arrange, supports
 from corpuskit.generate.sampling import Sampling, SamplingOptions
 from corpuskit.generate.stops import StopStrings, as_stops
 from corpuskit.generate.text import TextStream
-from corpuskit.models.loading import load, load_tokenizer, vocabulary_size
+from corpuskit.models.devices import device_of
+from corpuskit.models.loading import WeightDtype, load, load_tokenizer, vocabulary_size
 from corpuskit.models.tokenizers import TextTokenizer
 
 Overlong = Literal["error", "window"]
@@ -74,7 +74,9 @@ class Generator:
         self._opening = [first_token(model)] if self.answers else []
 
     @classmethod
-    def load(cls, directory: str | os.PathLike, device: str = "auto", dtype: str = "float32") -> Generator:
+    def load(
+        cls, directory: str | os.PathLike, device: str = "auto", dtype: WeightDtype = "float32"
+    ) -> Generator:
         """Load model and tokenizer from a local directory.
 
         Parameters
@@ -85,8 +87,8 @@ class Generator:
         device : str
             A torch device; "auto" takes CUDA where there is one.
         dtype : {"float32", "bfloat16"}
-            float32 weights stay mapped from the file. bfloat16 converts them: half the memory
-            afterwards, both while loading; tokens may then differ.
+            Weights that are stored so stay mapped from the file, others are converted one by one.
+            bfloat16 needs half the memory; tokens may then differ.
 
         Raises
         ------
@@ -95,23 +97,24 @@ class Generator:
         ArtifactError
             If the model or its tokenizer is damaged, they do not fit, or it is no model that writes.
         ConfigError
-            If there is no such dtype.
+            If there is no such device or dtype.
         """
-        if dtype not in ("float32", "bfloat16"):
-            raise ConfigError(f"must be float32 or bfloat16, not {dtype!r}", where="dtype")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load(directory)
+        place = device_of(device)
+        model = load(directory, dtype)
         if not model.can_generate():
             raise ArtifactError(
                 f"{type(model).__name__} does not write text",
                 where=str(directory),
                 hint="a causal or an encoder-decoder model does; this one fills in hidden tokens",
             )
-        model.to(device, getattr(torch, dtype))  # type: ignore[arg-type]
+        model.to(place)  # type: ignore[arg-type]
         if supports(model):
             arrange(model)
-        return cls(model, load_tokenizer(directory))
+        try:
+            return cls(model, load_tokenizer(directory))
+        except ArtifactError as error:
+            where = error.where or str(directory)
+            raise type(error)(error.what, where=where, hint=error.hint) from error
 
     def generate(
         self,

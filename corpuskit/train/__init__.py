@@ -13,7 +13,7 @@ from corpuskit.models.lazy import resolve
 
 _NAMES = {
     "CausalLM": "corpuskit.train.objectives",
-    "Dialogue": "corpuskit.train.formats",
+    "Dialogue": "corpuskit.generate.dialogue",
     "MaskedLM": "corpuskit.train.objectives",
     "Pairs": "corpuskit.train.objectives",
     "PrefixLM": "corpuskit.train.objectives",
@@ -52,10 +52,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from corpuskit.generate.dialogue import Dialogue as Dialogue
     from corpuskit.train.archive import export_run as export_run
     from corpuskit.train.archive import import_run as import_run
     from corpuskit.train.config import TrainConfig as TrainConfig
-    from corpuskit.train.formats import Dialogue as Dialogue
     from corpuskit.train.loop import fit as fit
     from corpuskit.train.metrics import Step as Step
     from corpuskit.train.metrics import TrainResult as TrainResult

@@ -146,9 +146,10 @@ class TrainConfig:
     temperature, rate_cap : float, int or None
         Of T5's rates, ``min(size, cap) ** (1 / temperature)``.
     sample_every, sample_tokens : int
-        Every how many updates (0: never) a text is generated, and how long.
+        Every how many updates (0: never) a text is generated, and how long. Not for masked models.
     sample_prompt : str
-        What it begins with; empty: a new document.
+        What it begins with, or what an encoder-decoder answers; empty: a new document, or the first
+        held-out inputs, with their targets beside.
     threads : int or None
         CPU threads of torch. Sums depend on it in the last bits, so it is kept in checkpoints;
         None: all cores at the first start, the recorded number afterwards.
@@ -164,7 +165,7 @@ class TrainConfig:
         weights, gradients and optimiser (FSDP2), for models that do not fit otherwise. One process has
         all of it either way, and a run may go on with the other.
     tensorboard : bool
-        Write the metrics for TensorBoard too; needs the package ``tensorboard``.
+        Write the metrics for TensorBoard too, to ``tensorboard/``; needs the extra ``tensorboard``.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -343,6 +344,9 @@ class TrainConfig:
         fields["model"] = self.source or asdict(self.shape)
         fields["objective"] = asdict(self.objective_of(None))
         fields["objectives"] = {name: asdict(self.objective_of(name)) for name in self.objectives or ()}
+        for objective in (fields["objective"], *fields["objectives"].values()):
+            if objective.get("frame", 0) is None:  # the tokenizer decides, and has a fingerprint of its own
+                del objective["frame"]
         left_out = _OBSERVATION | {"threads"}
         if not self.stops_early:
             left_out |= _MEASURING

@@ -18,9 +18,10 @@ from corpuskit.models.tokenizers import TextTokenizer
 from corpuskit.shards import Mixture, Stages, TokenDataset
 from corpuskit.shards.samples import Boundaries
 from corpuskit.train.config import TrainConfig
-from corpuskit.train.objectives import Objective, Pairs, Sample, SpanCorruption, SpecialTokens
+from corpuskit.train.objectives import MaskedLM, Objective, Pairs, Sample, SpanCorruption, SpecialTokens
 
 _SENTINELS = 100  # as many as T5 has
+_AROUND = (("[CLS]", "[SEP]"), ("<s>", "</s>"))  # BERT's and RoBERTa's
 
 
 class Source:
@@ -204,16 +205,26 @@ class Samples(NamedTuple):
     held_out: tuple[Source, ...]
 
 
-def make_samples(data: Mapping[str, TokenDataset], config: TrainConfig) -> Samples:
+def make_samples(
+    data: Mapping[str, TokenDataset], config: TrainConfig, special: SpecialTokens | None = None
+) -> Samples:
     """The training and held-out samples of a run.
+
+    Parameters
+    ----------
+    data : Mapping of str to TokenDataset
+    config : TrainConfig
+    special : SpecialTokens, optional
+        Decides whether masked objectives put tokens around documents.
 
     Raises
     ------
     ConfigError
-        If a dataset lacks a parallel column that its objective needs, or is too small.
+        If a dataset lacks a parallel column that its objective needs, or is too small, or the tokenizer lacks
+        what an objective asks for.
     """
     stages = [*config.stages, (config.sequence_length, None)]
-    made = [_at_length(data, config, length) for length, _ in stages]
+    made = [_at_length(data, config, length, special) for length, _ in stages]
     held_out = made[-1].held_out
     if len(stages) == 1:
         return made[0]
@@ -224,10 +235,15 @@ def make_samples(data: Mapping[str, TokenDataset], config: TrainConfig) -> Sampl
     return Samples(Stages([(one.training, size) for one, size in zip(made, sizes)]), held_out)
 
 
-def _at_length(data: Mapping[str, TokenDataset], config: TrainConfig, length: int) -> Samples:
-    parts = {
-        name: split(dataset, config, config.objective_of(name), length) for name, dataset in data.items()
-    }
+def _at_length(
+    data: Mapping[str, TokenDataset], config: TrainConfig, length: int, special: SpecialTokens | None
+) -> Samples:
+    parts = {}
+    for name, dataset in data.items():
+        objective: Any = config.objective_of(name)
+        if isinstance(objective, MaskedLM) and special is not None:
+            objective = objective.for_tokens(special)
+        parts[name] = split(dataset, config, objective, length)
     held_out = tuple(held for _, held in parts.values())
     sources = {name: learned for name, (learned, _) in parts.items()}
     if len(sources) == 1:
@@ -331,7 +347,8 @@ def special_tokens(
 
     ``<extra_id_0>`` …, ``[MASK]`` or ``<mask>``, and ``<pad>`` or ``[PAD]`` are taken where the
     tokenizer has them. Where not, the model gets rows for them that no text encodes to; causal
-    models and encoder-decoders pad with the end-of-text token.
+    models and encoder-decoders pad with the end-of-text token. ``[CLS]`` with ``[SEP]``, or ``<s>`` with
+    ``</s>``, are only ever the tokenizer's own.
     """
     known = dict(getattr(tokenizer, "special_tokens", {}) or {})
     families = {objective.family for objective in objectives}
@@ -350,7 +367,9 @@ def special_tokens(
         sentinels = tuple(range(free + max(_SENTINELS, needed) - 1, free - 1, -1))
     if pad is None:
         pad = end_of_text or 0
-    return SpecialTokens(vocab_size, end_of_text, pad, mask, sentinels)
+    around = next((pair for pair in _AROUND if known.keys() >= set(pair)), None)
+    first, last = (None, None) if around is None else (known[around[0]], known[around[1]])
+    return SpecialTokens(vocab_size, end_of_text, pad, mask, sentinels, first=first, last=last)
 
 
 def require_tokenizer(data: TokenDataset, tokenizer: TextTokenizer | None) -> None:

@@ -19,133 +19,30 @@ data_text       a line of input; the line of the same number beside it in ``data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from corpuskit.errors import ConfigError
+from corpuskit.generate.dialogue import END_OF_TEXT, Dialogue, Piece, Turn, Unusable
 
-Turns = Literal["whole", "each"]
-START_OF_TEXT, END_OF_TEXT = "<|startoftext|>", "<|endoftext|>"
+START_OF_TEXT = "<|startoftext|>"
 
 
-class Piece(NamedTuple):
-    """A piece of a document.
-
-    Attributes
-    ----------
-    text : str
-    learned : bool
-        Whether its tokens are in the loss.
-    special : bool
-        It names a special token: one id where the tokenizer has it, else plain text.
-    """
-
-    text: str
-    learned: bool
-    special: bool = False
-
-
-class Unusable(Exception):
-    """A record that cannot be trained on; its argument is the reason, two or three words."""
-
-
-class Turn(NamedTuple):
-    """One turn of a conversation; `speaker` is user, assistant or system."""
-
-    speaker: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """How a conversation is written down.
-
-    The defaults are ChatYuan's: ``用户：{question}\\n小元：{answer}``, turns joined by a newline, and
-    every newline written as the two characters ``\\n`` (a tab as ``\\t``), because its SentencePiece
-    vocabulary has none.
-
-    Attributes
-    ----------
-    user, assistant, system : str
-        What a turn begins with.
-    separator : str
-        Between turns.
-    escape : bool
-        Write newlines and tabs as ``\\n`` and ``\\t``, those of the separator included.
-    turns : {"whole", "each"}
-        A conversation is one document in which every answer is learned, or one document an answer
-        with the turns before it as input (for encoder-decoder models).
-    max_history : int or None
-        With ``each``: at most so many earlier turns.
-    end_turns : bool
-        Put the end-of-text token after every answer, so that a causal model learns to stop.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    user: str = "用户："
-    assistant: str = "小元："
-    system: str = ""
-    separator: str = "\n"
-    escape: bool = True
-    turns: Turns = "whole"
-    max_history: int | None = None
-    end_turns: bool = True
-
-    def __post_init__(self) -> None:
-        if self.turns not in get_args(Turns):
-            raise ConfigError(f"must be whole or each, not {self.turns!r}", where="dialogue.turns")
-        if self.max_history is not None and self.max_history < 0:
-            raise ConfigError(f"must be at least 0, not {self.max_history}", where="dialogue.max_history")
-
-    def prompt(self, turns: Sequence[Turn]) -> str:
-        """The text after which the assistant answers the last of `turns`."""
-        return self._escaped("".join(self._said(turn) for turn in turns) + self.assistant)
-
-    def documents(self, turns: Sequence[Turn]) -> list[list[Piece]]:
-        """The documents of a conversation; turns after the last answer are left out.
-
-        Raises
-        ------
-        Unusable
-            If nobody answers, or the assistant speaks first.
-        """
-        answers = [place for place, turn in enumerate(turns) if turn.speaker == "assistant" and turn.text]
-        if not answers:
-            raise Unusable("no answer")
-        if not any(turn.speaker != "assistant" for turn in turns[: answers[0]]):
-            raise Unusable("answer without question")
-        if self.turns == "whole":
-            return [self._whole(turns[: answers[-1] + 1])]
-        return [self._one(turns[:place], turns[place]) for place in answers]
-
-    def _whole(self, turns: Sequence[Turn]) -> list[Piece]:
-        pieces: list[Piece] = []
-        for place, turn in enumerate(turns):
-            if turn.speaker != "assistant" or not turn.text:
-                pieces.append(Piece(self._escaped(self._said(turn)), False))
-                continue
-            pieces.append(Piece(self._escaped(self.assistant), False))
-            pieces.append(Piece(self._escaped(turn.text), True))
-            if place + 1 < len(turns):
-                if self.end_turns:
-                    pieces.append(Piece(END_OF_TEXT, True, special=True))
-                pieces.append(Piece(self._escaped(self.separator), False))
-        return pieces
-
-    def _one(self, history: Sequence[Turn], answer: Turn) -> list[Piece]:
-        *earlier, question = history
-        if self.max_history is not None:
-            earlier = earlier[len(earlier) - min(len(earlier), self.max_history) :]
-        return [Piece(self.prompt([*earlier, question]), False), Piece(self._escaped(answer.text), True)]
-
-    def _said(self, turn: Turn) -> str:
-        return getattr(self, turn.speaker) + turn.text + self.separator
-
-    def _escaped(self, text: str) -> str:
-        return text.replace("\n", "\\n").replace("\t", "\\t") if self.escape else text
-
+__all__ = [
+    "END_OF_TEXT",
+    "START_OF_TEXT",
+    "Dialogue",
+    "Piece",
+    "Reader",
+    "Turn",
+    "Unusable",
+    "conversations",
+    "delimited_text",
+    "joined",
+    "pairs",
+    "plain_text",
+    "split_dialogue",
+    "written_dialogue",
+]
 
 Record = Mapping[str, Any]
 Reader = Callable[[Record], list[list[Piece]]]

@@ -9,6 +9,7 @@ learning rate, dropout and every objective's random choices.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -19,11 +20,11 @@ import torch
 
 from corpuskit import shards
 from corpuskit.errors import ConfigError, MismatchError, ResourceError, TaskError
-from corpuskit.generate.sampler import Generator
+from corpuskit.files import disk_full
 from corpuskit.jobs import usable_cores
 from corpuskit.models.blocks import blocks_of
+from corpuskit.models.devices import device_of
 from corpuskit.models.loading import load, save
-from corpuskit.models.packed import masked_again
 from corpuskit.models.seeds import derive
 from corpuskit.models.tokenizers import TextTokenizer
 from corpuskit.shards.samples import digest
@@ -31,10 +32,13 @@ from corpuskit.train import checkpoint
 from corpuskit.train.batches import ObjectiveLoader, held_out_batches
 from corpuskit.train.config import TrainConfig
 from corpuskit.train.data import make_samples, require_tokenizer, special_tokens
+from corpuskit.train.evaluation import held_out_batch_size, held_out_loss
 from corpuskit.train.losses import TokenLoss
-from corpuskit.train.metrics import MetricsLog, Step, TrainResult
+from corpuskit.train.metrics import MetricsLog, Step, TrainResult, tensorboard_writer
 from corpuskit.train.optimizer import Optimizer
+from corpuskit.train.outputs import require_directory
 from corpuskit.train.ranks import Ranks, joined_ranks
+from corpuskit.train.samples import require_samples, write_sample
 from corpuskit.train.setup import first_model
 from corpuskit.train.stopping import StopSignal, out_of_memory
 from corpuskit.train.throughput import Meter
@@ -80,6 +84,8 @@ def fit(
     ConfigError
         If the device does not exist, samples are wanted without a tokenizer, nothing is left to hold
         out, or objective, model and data do not fit.
+    InputError
+        If `output_dir` cannot be written.
     MismatchError
         If `tokenizer` did not make the shards, or `output_dir` holds another run: other shards,
         tokenizer or configuration.
@@ -99,6 +105,9 @@ def fit(
         for name, one in several.items()
     }
     _require_together(opened, config, tokenizer)
+    require_directory(Path(output_dir), [*(one.directory for one in opened.values()), config.source])
+    if config.tensorboard:
+        tensorboard_writer()  # before the hours of training, not after
     threads = torch.get_num_threads()
     try:
         with (
@@ -117,6 +126,10 @@ def fit(
             hint="lower train.batch_size and raise train.gradient_accumulation by the same factor, "
             "lower train.sequence_length, or set train.gradient_checkpointing",
         ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise disk_full(output_dir) from error
     finally:
         torch.set_num_threads(threads)
 
@@ -140,7 +153,7 @@ class _Run:
         self.threads = config.threads or (found[1].threads if found else usable_cores())
         torch.set_num_threads(self.threads)
 
-        self.device = _device(config.device, ranks.local)
+        self.device = device_of(config.device, "train.device", ranks.local)
         record = next(iter(data.values())).manifest.tokenizer
         special = special_tokens(
             tokenizer,
@@ -149,7 +162,8 @@ class _Run:
             [config.objective_of(name) for name in data],
             config.sequence_length,
         )
-        self.samples = make_samples(data, config)
+        self.samples = make_samples(data, config, special)
+        require_samples(config, tokenizer, self.samples.held_out)
         if config.eval_every and config.held_out and not any(map(len, self.samples.held_out)):
             raise ConfigError(
                 "nothing is left to hold out: there is only one sample",
@@ -271,26 +285,20 @@ class _Run:
         if not config.eval_every or not any(map(len, self.samples.held_out)):
             return None
         self.model.eval()
-        size = min(config.batch_size, config.eval_sequences)
-        total, count = 0.0, 0
-        for batch in held_out_batches(
-            self.samples.held_out, size, config.eval_sequences, self.special, config.seed, config.compile
-        ):
-            total += self.loss_of(batch).item()
-            count += len(batch["targets"])
-        if not count:
-            raise ConfigError(
-                "no token of the held-out samples is in the loss",
-                where="train.held_out",
-                hint="raise held_out or eval_sequences, or set eval_every to 0",
-            )
-        return total / count
+        batches = held_out_batches(
+            self.samples.held_out,
+            held_out_batch_size(config),
+            config.eval_sequences,
+            self.special,
+            config.seed,
+            config.compile,
+        )
+        return held_out_loss(batches, self.loss_of, self.ranks, self.device)
 
-    def sample(self) -> str:
-        prompt, length, seed = self.config.sample_prompt, self.config.sample_tokens, self.config.seed
-        with masked_again(self.model):
-            generator = Generator(self.model, self.tokenizer)
-            return str(generator.generate(prompt, max_new_tokens=length, seed=seed))
+    def sample(self) -> str | None:
+        if self.tokenizer is None:
+            return None
+        return write_sample(self.model, self.tokenizer, self.config, self.samples.held_out, self.special)
 
     def require_finite(self, loss: float, norm: float, shares: list[torch.Tensor]) -> None:
         """Stop before a bad gradient reaches the weights."""
@@ -333,7 +341,7 @@ class _Run:
             loader=self.loader.state_dict(),
             threads=self.threads,
             config=self.config.identity(),
-            dataset=_fingerprint(self.data),
+            dataset=data_fingerprint(self.data),
             tokenizer=next(iter(self.data.values())).manifest.tokenizer.fingerprint,
         )
 
@@ -359,13 +367,10 @@ def _require_together(
                 where=f"train.{field}",
                 hint=f"the datasets are {', '.join(data)}",
             )
-    if config.sample_every and tokenizer is None:
-        raise ConfigError("samples need a tokenizer", where="train.sample_every", hint="give tokenizer=")
-    if config.sample_every and config.objective_of(None).family != "causal":
-        raise ConfigError("only causal models write samples while they train", where="train.sample_every")
 
 
-def _fingerprint(data: Mapping[str, shards.TokenDataset]) -> str:
+def data_fingerprint(data: Mapping[str, shards.TokenDataset]) -> str:
+    """What a run remembers of its data."""
     if len(data) == 1:
         return next(iter(data.values())).fingerprint
     return digest(sorted((name, dataset.fingerprint) for name, dataset in data.items()))
@@ -375,18 +380,6 @@ def _precision(device: torch.device, dtype: str) -> Any:
     if dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
-
-
-def _device(name: str, local_rank: int) -> torch.device:
-    if name == "auto":
-        name = f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"no such device here: {reason}", where="train.device", hint="auto or cpu"
-        ) from error
 
 
 def _due(step: int, every: int) -> bool:

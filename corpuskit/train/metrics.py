@@ -18,6 +18,11 @@ from corpuskit.files import write_text
 
 METRICS_NAME = "metrics.jsonl"
 
+_SCALARS = (
+    "loss", "held_out_loss", "learning_rate", "gradient_norm", "tokens_per_s", "mfu", "data_stall",
+    "memory_bytes",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Step:
@@ -112,7 +117,9 @@ class MetricsLog:
         if writes:
             write_text(path, "".join(_line(step) for step in kept))
             self._file = path.open("a", encoding="utf-8", newline="\n")
-            self._board = _tensorboard(directory, last_step) if tensorboard else None
+            if tensorboard:
+                writer: Any = tensorboard_writer()
+                self._board = writer(str(directory / "tensorboard"), purge_step=last_step + 1)
 
     @property
     def held_out_loss(self) -> float | None:
@@ -137,7 +144,7 @@ class MetricsLog:
             self._file.write(_line(step))
             self._file.flush()
         if self._board is not None:
-            for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_s", "held_out_loss", "mfu"):
+            for name in _SCALARS:
                 if getattr(step, name) is not None:
                     self._board.add_scalar(name, getattr(step, name), step.step)
             if step.sample is not None:
@@ -153,14 +160,23 @@ class MetricsLog:
             self._board.close()
 
 
-def _tensorboard(directory: Path, last_step: int) -> Any:
+def tensorboard_writer() -> Any:
+    """torch's `SummaryWriter`.
+
+    Raises
+    ------
+    MissingExtra
+        If the package tensorboard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtra(
-            "tensorboard is not installed", where="train.tensorboard", hint="pip install tensorboard"
+            "tensorboard is not installed",
+            where="train.tensorboard",
+            hint="pip install 'corpuskit[tensorboard]', or leave it out: metrics.jsonl has the same numbers",
         ) from error
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)
+    return SummaryWriter
 
 
 def read_metrics(directory: str | os.PathLike) -> Iterator[Step]:

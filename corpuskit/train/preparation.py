@@ -10,10 +10,11 @@ else become an empty dataset.
 from __future__ import annotations
 
 import csv
-import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from pathlib import Path
@@ -24,6 +25,7 @@ import pyarrow as pa
 
 from corpuskit.documents import document_id
 from corpuskit.errors import ConfigError, InputError
+from corpuskit.ingest.records import holds_records, read_records
 from corpuskit.shards import Writer
 from corpuskit.train import formats
 from corpuskit.train.formats import Dialogue, Piece, Reader, Unusable
@@ -73,8 +75,8 @@ def prepare(
     Parameters
     ----------
     paths : path-like or sequence of them
-        JSON Lines; ``csv``: one column with or without a header; ``text``: a document a line, or
-        JSON Lines; ``data_text``: a file or its directory, with ``data_target`` beside it.
+        JSON Lines, or one JSON array; ``csv``: one column with or without a header; ``text``: a document a
+        line, or JSON Lines; ``data_text``: a file or its directory, with ``data_target`` beside it.
     directory : path-like
         Of the dataset; must not hold one.
     tokenizer : Tokenizer
@@ -104,9 +106,12 @@ def prepare(
     counts: Counter[str] = Counter()
     unusable: Counter[str] = Counter()
     provenance = {"format": format, "files": [Path(file).name for file in files]}
-    with Writer(
-        directory, tokenizer=tokenizer, columns={"loss_mask": "uint8"}, provenance=provenance
-    ) as writer:
+    with (
+        _removed_on_failure(Path(directory)),
+        Writer(
+            directory, tokenizer=tokenizer, columns={"loss_mask": "uint8"}, provenance=provenance
+        ) as writer,
+    ):
         while chunk := list(islice(records, _RECORDS_A_BATCH)):
             ids: list[str] = []
             documents: list[list[Piece]] = []
@@ -135,6 +140,24 @@ def prepare(
     return Prepared(
         Path(directory), counts["records"], counts["documents"], tokens, counts["learned"], dict(unusable)
     )
+
+
+@contextmanager
+def _removed_on_failure(directory: Path) -> Iterator[None]:
+    """Leave nothing of a dataset that did not come to its end, which would be in the way of the next try."""
+    before = set(directory.iterdir()) if directory.is_dir() else None
+    try:
+        yield
+    except BaseException:
+        for path in directory.iterdir() if directory.is_dir() else ():
+            if path not in (before or ()):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        if before is None and directory.is_dir():
+            directory.rmdir()
+        raise
 
 
 def encode_pieces(ids: list[str], documents: list[list[Piece]], tokenizer: Tokenizer) -> pa.RecordBatch:
@@ -202,10 +225,10 @@ def _records(name: Format, paths: list[Path], text_key: str) -> Iterator[tuple[s
             rows: Iterator[Mapping[str, Any]] = cells(path)
         elif name == "data_text":
             rows = _parallel_lines(path)
-        elif name in ("text", "chatyuan") and path.suffix not in (".jsonl", ".json"):
+        elif name in ("text", "chatyuan") and not holds_records(path):
             rows = ({text_key: line} for line in _lines(path))
         else:
-            rows = _json_lines(path)
+            rows = (record.value for record in read_records(path))
         for number, record in enumerate(rows):
             yield document_id(path.name, number), record
 
@@ -223,21 +246,6 @@ def _lines(path: Path) -> Iterator[str]:
             where=str(path),
             hint="convert it first, for example with iconv",
         ) from error
-
-
-def _json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise InputError(
-                f"is no JSON: {error}", where=f"{path}, line {number}", hint="give one JSON object a line"
-            ) from error
-        if not isinstance(record, dict):
-            raise InputError("is no JSON object", where=f"{path}, line {number}")
-        yield record
 
 
 def cells(path: Path) -> Iterator[Mapping[str, str]]:

@@ -64,9 +64,15 @@ class Ranks:
         """The sum over the processes."""
         if self.size == 1:
             return value
-        number = torch.tensor(value, dtype=torch.float64, device=device)
-        distributed.all_reduce(number)
-        return number.item()
+        return self.sum(torch.tensor(value, dtype=torch.float64), device).item()
+
+    def sum(self, values: Tensor, device: torch.device) -> Tensor:
+        """The sum over the processes of a tensor that is as large in each, on the CPU."""
+        if self.size == 1:
+            return values
+        together = values.to(device)
+        distributed.all_reduce(together)
+        return together.cpu()
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by the sum over the processes, in one message for each type.

@@ -8,68 +8,35 @@ each trial's sampler is seeded anew.
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from corpuskit.errors import ConfigError, MissingExtra, TaskError
+from corpuskit.errors import ConfigError, MismatchError, MissingExtra, TaskError
 from corpuskit.files import write_json
 from corpuskit.models.seeds import derive
+from corpuskit.shards import TokenDataset
+from corpuskit.shards import open as open_dataset
 from corpuskit.train.config import TrainConfig
-from corpuskit.train.loop import fit
+from corpuskit.train.loop import data_fingerprint, fit
 from corpuskit.train.metrics import Step
+from corpuskit.train.outputs import require_directory
+from corpuskit.train.search_space import Choice, Range, Space, check_values, combinations, parse_space
 
 if TYPE_CHECKING:
     import optuna
 
 Sampler = Literal["tpe", "random", "grid"]
 
+__all__ = ["Choice", "Range", "SearchResult", "Space", "Trial", "parse_space", "plot_importance", "search"]
+
 JOURNAL_NAME = "study.journal"
 RESULT_NAME = "search.json"
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`; whole ones where the field of `TrainConfig` is whole.
-
-    Attributes
-    ----------
-    low, high : float
-        Both may occur.
-    log : bool
-        Uniform in the logarithm, as for learning rates.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or not math.isfinite(self.high - self.low):
-            raise ConfigError(f"{self.low} to {self.high} is no range", where="space")
-        if self.log and self.low <= 0:
-            raise ConfigError(f"a logarithmic range cannot begin at {self.low}", where="space")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some values."""
-
-    values: tuple[Any, ...]
-
-    def __post_init__(self) -> None:
-        if not self.values:
-            raise ConfigError("there is nothing to choose from", where="space")
-
-
-Space = Mapping[str, Range | Choice]
 
 
 @dataclass(frozen=True)
@@ -111,36 +78,6 @@ class SearchResult:
     importance: Mapping[str, float]
 
 
-def parse_space(texts: Sequence[str]) -> dict[str, Range | Choice]:
-    """Read ``name=low:high``, ``name=low:high:log`` and ``name=a,b,c``.
-
-    Raises
-    ------
-    ConfigError
-        If a text is of another form.
-    """
-    space: dict[str, Range | Choice] = {}
-    for text in texts:
-        name, separator, values = text.partition("=")
-        parts = values.split(":")
-        try:
-            if not separator or not values:
-                raise ValueError
-            if len(parts) == 1:
-                space[name] = Choice(tuple(json.loads(_quoted(value)) for value in values.split(",")))
-            elif len(parts) == 2 or (len(parts) == 3 and parts[2] == "log"):
-                space[name] = Range(float(parts[0]), float(parts[1]), log=len(parts) == 3)
-            else:
-                raise ValueError
-        except ValueError as error:
-            raise ConfigError(
-                f"{text!r} is no parameter to search",
-                where="space",
-                hint="for example learning_rate=1e-4:1e-2:log, warmup_steps=0:100, batch_size=8,16",
-            ) from error
-    return space
-
-
 def search(
     data: Any,
     config: TrainConfig,
@@ -179,13 +116,18 @@ def search(
     ------
     ConfigError
         If a parameter is no field of `TrainConfig`, there is nothing held out to judge by, a grid has a
-        range, or `output_dir` holds a search of another space.
+        range, a value is impossible, or `output_dir` holds a search of another space.
+    MismatchError
+        If `output_dir` holds a search with other data or settings.
+    InputError
+        If `output_dir` cannot be written.
     MissingExtra
         If optuna is not installed.
     """
     optuna = _optuna()
     _check(config, space, sampler, trials)
     output = Path(output_dir)
+    require_directory(output)
     output.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(
         str(output / JOURNAL_NAME),
@@ -196,8 +138,15 @@ def search(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5) if prune else optuna.pruners.NopPruner(),
         load_if_exists=True,
     )  # fmt: skip
+    several = data if isinstance(data, Mapping) else {"data": data}
+    opened = {
+        name: one if isinstance(one, TokenDataset) else open_dataset(one) for name, one in several.items()
+    }
+    others = {name: value for name, value in config.identity().items() if name not in space}
     _require_same_space(study, space, output)
-    grid = _combinations(space) if sampler == "grid" else []
+    _require_same(study, "data", data_fingerprint(opened), "of other token shards", output)
+    _require_same(study, "settings", others, "with other settings", output)
+    grid = combinations(space) if sampler == "grid" else []
     wanted = len(grid) if sampler == "grid" else trials
     waiting = _cut_off(study)
     while len(done := _ended(study, output)) < wanted:
@@ -302,6 +251,7 @@ def _check(config: TrainConfig, space: Space, sampler: str, trials: int) -> None
             where="space",
             hint="name=a,b,c instead of low:high",
         )
+    check_values(config, space)
 
 
 def _require_same_space(study: optuna.Study, space: Space, output: Path) -> None:
@@ -312,6 +262,19 @@ def _require_same_space(study: optuna.Study, space: Space, output: Path) -> None
     elif known != plain:
         raise ConfigError(
             "the directory holds a search of another space",
+            where=str(output),
+            hint="choose another output directory, or delete this one to start again",
+        )
+
+
+def _require_same(study: optuna.Study, name: str, value: Any, what: str, output: Path) -> None:
+    """Trials of other data or settings do not compare."""
+    known = study.user_attrs.get(name)
+    if known is None:
+        study.set_user_attr(name, value)
+    elif known != value:
+        raise MismatchError(
+            f"the directory holds a search {what}",
             where=str(output),
             hint="choose another output directory, or delete this one to start again",
         )
@@ -354,12 +317,6 @@ def _suggest(trial: optuna.Trial, name: str, part: Range | Choice, config: Train
     return trial.suggest_float(name, part.low, part.high, log=part.log)
 
 
-def _combinations(space: Space) -> list[dict[str, Any]]:
-    """Every combination of the choices, the last parameter changing fastest."""
-    values = [part.values for part in space.values() if isinstance(part, Choice)]
-    return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*values)]
-
-
 def _importance(optuna: Any, study: optuna.Study, space: Space, complete: int) -> dict[str, float]:
     if len(space) < 2 or complete < 2:
         return {}
@@ -381,15 +338,6 @@ def _plain(result: SearchResult) -> dict[str, Any]:
         for trial in result.trials
     ]
     return {"best": result.best.number, "importance": dict(result.importance), "trials": rows}
-
-
-def _quoted(value: str) -> str:
-    """A JSON value: what is no number, truth value or null is text."""
-    try:
-        json.loads(value)
-    except ValueError:
-        return json.dumps(value)
-    return value
 
 
 def _optuna() -> Any:

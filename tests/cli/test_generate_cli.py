@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -45,6 +46,22 @@ def test_prompts_are_continued_in_their_order(monkeypatch, capsys, model):
     assert capsys.readouterr().out == "".join(text + "\n" for text in expected)
 
 
+def test_prompts_of_records_may_hold_newlines(monkeypatch, capsys, model, tmp_path):
+    records = tmp_path / "tasks.jsonl"
+    records.write_text('{"input": "a\\nb", "target": "c"}\n{"input": "c"}\n', encoding="utf-8")
+    options = ("--max-new-tokens", 4, "--temperature", 0)
+    assert run(monkeypatch, model, "--prompts-file", records, "-o", tmp_path / "o.jsonl", *options) == 0
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["prompt"] for line in lines] == ["a\nb", "c"]
+    assert [line["text"] for line in lines] == Generator.load(model, "cpu").generate(
+        ["a\nb", "c"], 4, temperature=0
+    )
+    records.write_text('{"target": "c"}\n', encoding="utf-8")
+    capsys.readouterr()
+    assert run(monkeypatch, model, "--prompts-file", records, *options) == 2
+    assert "no text under input" in capsys.readouterr().err
+
+
 def test_prompts_come_from_a_file_or_a_pipe_and_texts_go_to_a_file(monkeypatch, capsys, model, tmp_path):
     (tmp_path / "prompts.txt").write_text("\ufeffab\n\nc\n", encoding="utf-8")
     options = ("--max-new-tokens", 8, "--temperature", 0, "--stop", "z")
@@ -67,9 +84,9 @@ def test_an_empty_pipe_starts_a_new_document(monkeypatch, capsys, model):
 def test_a_chat_answers_the_questions_of_a_pipe(monkeypatch, capsys, model):
     options = ("--chat", "--max-new-tokens", 8, "--temperature", 0, "--user", "U:", "--assistant", "A:")
     assert run(monkeypatch, model, *options, stdin="a\n\nb\n") == 0
-    from corpuskit.generate import ChatFormat
+    from corpuskit.generate import Dialogue
 
-    chat = Chat(Generator.load(model, "cpu"), ChatFormat(user="U:", assistant="A:"))
+    chat = Chat(Generator.load(model, "cpu"), Dialogue(user="U:", assistant="A:"))
     assert capsys.readouterr().out == "".join(chat.ask(q, 8, temperature=0) + "\n" for q in "ab")
 
 
@@ -94,3 +111,26 @@ def test_what_is_impossible_is_three_lines(monkeypatch, capsys, model, arguments
 def test_a_directory_without_a_model_is_refused(monkeypatch, capsys, tmp_path):
     assert run(monkeypatch, tmp_path, "--prompt", "a") == cli.USER_ERROR
     assert "config.json is missing" in capsys.readouterr().err
+
+
+def test_outputs_and_devices_are_checked_before_the_work(monkeypatch, capsys, model, tmp_path):
+    (tmp_path / "file").write_text("")
+    for output in ("/proc/none", tmp_path / "file" / "below", tmp_path):
+        assert run(monkeypatch, model, "--prompt", "a", "-o", output) == cli.USER_ERROR
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("error: the file cannot be written") and len(lines) == 3
+    assert run(monkeypatch, model, "--prompt", "a", "--device", "abacus") == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1] == "  where: --device" and len(lines) == 3
+
+
+def test_a_tokenizer_larger_than_the_model_is_named_with_the_directory(monkeypatch, capsys, model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    pairs = [(i, 65) for i in range(100, 250)]
+    tokens = (*(bytes([i]) for i in range(256)), None, *map(bytes, pairs))
+    large = Tokenizer(ByteLevelBPE(tokens, tuple(pairs), {"<|endoftext|>": 256}))
+    for name, content in large.files().items():
+        (tmp_path / "model" / name).write_bytes(content)
+    assert run(monkeypatch, tmp_path / "model", "--prompt", "a") == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert "407 tokens" in lines[0] and lines[1] == f"  where: {tmp_path / 'model'}" and len(lines) == 3

@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from transformers import (
 from corpuskit import models
 from corpuskit.errors import ArtifactError, ConfigError, InputError, ResourceError
 from corpuskit.models.configurations import ModelConfig, padded_vocabulary
+from corpuskit.models.devices import device_of
 from corpuskit.models.loading import create, family_of, load, save, vocabulary_size
 from corpuskit.models.staging import staged_directory
 from corpuskit.vocab.embeddings import resize
@@ -237,3 +240,91 @@ def test_a_full_disk_is_recognised_however_a_library_says_it(tmp_path, error):
         (stage / "a").write_text("half")
         raise error
     assert list(tmp_path.iterdir()) == []
+
+
+def _sharded(model, path: Path) -> None:
+    model.save_pretrained(path, max_shard_size="20KB")
+    assert (path / "model.safetensors.index.json").is_file()
+
+
+def _pickled(model, path: Path) -> None:
+    save(model, path)
+    torch.save(load_file(path / "model.safetensors"), path / "pytorch_model.bin")
+    (path / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("stored", [save, _sharded, _pickled], ids=["one", "sharded", "pickled"])
+@pytest.mark.parametrize("architecture", ["gpt2", "t5", "bert"])
+def test_a_model_in_bfloat16_is_the_one_in_float32_rounded(tmp_path, architecture, stored):
+    model = create(replace(TINY, architecture=architecture), 65, seed=0, end_of_text_id=64, pad_id=0)
+    stored(model, tmp_path)
+    exact, rounded = load(tmp_path), load(tmp_path, "bfloat16")
+    assert type(exact) is type(rounded) and not rounded.training
+    for (name, weight), (other, short) in zip(
+        exact.state_dict().items(), rounded.state_dict().items(), strict=True
+    ):
+        assert name == other and torch.equal(weight.to(torch.bfloat16), short), name
+    tied = [m.get_output_embeddings().weight is m.get_input_embeddings().weight for m in (exact, rounded)]
+    assert tied[0] == tied[1]
+    if architecture != "bert":
+        assert rounded.generation_config.to_dict() == exact.generation_config.to_dict()
+    save(rounded, tmp_path / "short")
+    for dtype in ("float32", "bfloat16"):
+        again = load(tmp_path / "short", dtype)
+        assert all(p.dtype == getattr(torch, dtype) for p in again.parameters())
+        assert torch.equal(again.get_input_embeddings().weight.float(),
+                           rounded.get_input_embeddings().weight.float())  # fmt: skip
+
+
+def test_weights_that_are_missing_are_refused_in_bfloat16_too(tmp_path):
+    save(create(TINY, 30, seed=0), tmp_path)
+    _drop_a_weight(tmp_path)
+    with pytest.raises(ArtifactError, match="1 missing weights"):
+        load(tmp_path, "bfloat16")
+    with pytest.raises(ConfigError, match="float32 or bfloat16"):
+        load(tmp_path, "float16")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_of_another_shape_are_named(tmp_path, dtype):
+    save(create(TINY, 30, seed=0), tmp_path)
+    _reshape_a_weight(tmp_path)
+    with pytest.raises(ArtifactError, match=r"1 mismatched weights: \S*wte.weight \(7, 16\) for \(64, 16\)"):
+        load(tmp_path, dtype)
+
+
+PEAK = """
+import sys
+from corpuskit.models.loading import load
+def most():
+    fields = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(fields["VmHWM"].split()[0]) * 1024
+load(sys.argv[1], "bfloat16")  # imports
+before = most()
+load(sys.argv[2], "bfloat16")
+print(most() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_weights_that_are_converted_are_not_in_memory_twice(tmp_path):
+    large = replace(TINY, layers=24, width=512, heads=8)
+    for name, shape in (("small", TINY), ("large", large)):
+        save(create(shape, 300, seed=0), tmp_path / name)
+    size = (tmp_path / "large" / "model.safetensors").stat().st_size
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    # Half of the file stays, with some tensors on their way; mapped and converted it was 1.5 of it.
+    assert int(done.stdout) < size
+
+
+def test_devices_are_checked_by_name():
+    assert device_of("cpu") == torch.device("cpu")
+    assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("abacus", "cpu:x", "", *(() if torch.cuda.is_available() else ("cuda", "cuda:1"))):
+        with pytest.raises(ConfigError, match="there is no device") as caught:
+            device_of(name, "--device")
+        assert caught.value.where == "--device" and caught.value.hint

@@ -91,6 +91,26 @@ def test_traced_models_keep_documents_apart_too(kind, monkeypatch):
     require_isolation(kind, TokenLoss(model_of(kind).eval(), compile=True))
 
 
+@pytest.mark.parametrize("kind", KINDS[2:])
+@torch.no_grad()
+def test_tokens_around_packed_documents_leave_them_apart(kind):
+    special = SpecialTokens(90, end_of_text=1, pad=0, mask=90, first=91, last=92)
+
+    def hidden(changed):
+        objective = MaskedLM(whole_words=False, frame=True)
+        examples = [objective(Sample(tokens, starts), 5, special) for tokens, starts in rows(changed)]
+        batch = {n: torch.from_numpy(a) for n, a in collate(examples, 0, False, False).items()}
+        found = loss.hidden(batch)
+        return [found[row][batch["segment_ids"][row] == number] for row in (0, 1) for number in (1, 2, 3)]
+
+    loss = TokenLoss(model_of(kind).eval())
+    before = hidden(None)
+    assert [len(one) for one in before[:3]] == [length + 2 for length in LENGTHS]
+    for changed in range(3):
+        for number, (old, new) in enumerate(zip(before, hidden(changed))):
+            assert torch.equal(old, new) == (number != changed)
+
+
 @torch.no_grad()
 def test_traced_windows_need_no_mask_and_generation_gets_its_own_back(monkeypatch):
     attention, seen = torch.nn.functional.scaled_dot_product_attention, []

@@ -5,7 +5,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from training_data import ARCHITECTURES, TOKENIZER, Interrupted, config, interrupt_at, losses, shape, write
+from training_data import (
+    ARCHITECTURES,
+    BYTES,
+    TOKENIZER,
+    Interrupted,
+    config,
+    interrupt_at,
+    losses,
+    shape,
+    write,
+)
 
 from corpuskit import shards
 from corpuskit.errors import ConfigError, MismatchError
@@ -14,7 +24,9 @@ from corpuskit.models.loading import load
 from corpuskit.train import fit, read_metrics
 from corpuskit.train.batches import ObjectiveLoader
 from corpuskit.train.data import DocumentRange, DocumentTails, make_samples, special_tokens, split
-from corpuskit.train.objectives import Pairs, SpanCorruption, SupervisedFineTuning
+from corpuskit.train.objectives import MaskedLM, Pairs, SpanCorruption, SupervisedFineTuning
+from corpuskit.vocab.bytelevel import ByteLevelBPE
+from corpuskit.vocab.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +210,43 @@ def test_a_missing_column_is_named_with_what_to_do(tmp_path):
 def test_a_roberta_needs_a_low_pad_id(data, tmp_path):
     with pytest.raises(ConfigError, match="bert"):
         fit(data, config("masked", model=ModelConfig(1, 16, 2, 64, architecture="roberta")), tmp_path)
+
+
+AROUND = Tokenizer(
+    ByteLevelBPE(
+        (*BYTES, b"ab", None, None, None), ((97, 98),), {"<|endoftext|>": 257, "[CLS]": 258, "[SEP]": 259}
+    )
+)
+
+
+@pytest.mark.parametrize("sequences", ["windows", "packed", "documents"])
+def test_an_encoder_reads_what_the_tokenizer_has_around_texts(tmp_path, sequences):
+    directory = write(tmp_path / "data", tokenizer=AROUND)
+    settings = config("masked", sequences=sequences)
+    opened = {"data": shards.open(directory)}
+    special = special_tokens(AROUND, 260, 257, [MaskedLM()], 48)
+    assert (special.first, special.last, special.pad, special.mask) == (258, 259, 260, 261)
+    samples = make_samples(opened, settings, special)
+    batch = next(ObjectiveLoader(samples.training, 4, special, "training"))
+    segments = batch.get("segment_ids", torch.ones_like(batch["input_ids"]))
+    for row, own in zip(batch["input_ids"], segments):
+        for number in range(1, int(own.max()) + 1):
+            document = row[own == number].tolist()
+            assert (document[0], document[-1]) == (258, 259) and len(document) <= 48
+    assert not set(batch["targets"].tolist()) & {257, 258, 259}
+    if sequences == "windows":
+        assert batch["input_ids"].shape == (4, 48)
+    fit(directory, settings, tmp_path / "whole", AROUND)
+    with pytest.raises(Interrupted):
+        fit(directory, settings, tmp_path / "resumed", AROUND, on_step=interrupt_at(5))
+    fit(directory, settings, tmp_path / "resumed", AROUND)
+    assert losses(tmp_path / "resumed") == losses(tmp_path / "whole")
+    plain = dataclasses.replace(settings, objective=MaskedLM(frame=False))
+    with pytest.raises(MismatchError, match="frame"):
+        fit(directory, plain, tmp_path / "resumed", AROUND)
+
+
+def test_tokens_around_texts_that_the_tokenizer_lacks_are_refused(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"--special-token"):
+        wanted = dataclasses.replace(config("masked"), objective=MaskedLM(frame=True))
+        fit(data, wanted, tmp_path, TOKENIZER)

@@ -1,22 +1,23 @@
 """What ends a run: no improvement, a signal, full memory, nothing to measure."""
 
+import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 import torch
-from training_data import TOKENIZER, config, losses, write
+from training_data import TOKENIZER, Interrupted, config, interrupt_at, losses, write
 
 from corpuskit import shards
-from corpuskit.errors import ConfigError, MissingExtra, ResourceError
+from corpuskit.errors import ConfigError, InputError, MissingExtra, ResourceError
 from corpuskit.models.loading import load
 from corpuskit.train import fit, read_metrics
 from corpuskit.train.losses import TokenLoss
@@ -61,6 +62,7 @@ def test_sigterm_saves_and_exits_and_the_run_goes_on_exactly(data, tmp_path):
     def terminate(step: Step):
         if step.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # schedulers repeat it; once is enough
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
@@ -161,31 +163,41 @@ def test_held_out_samples_without_a_wanted_token_are_an_error(tmp_path):
         fit(data, config("sft", sequence_length=16), tmp_path / "run", TOKENIZER)
 
 
-def test_tensorboard_gets_the_metrics(data, tmp_path, monkeypatch):
-    scalars, made = [], []
+def board(directory):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    class Writer:
-        def __init__(self, directory, purge_step):
-            made.append((directory, purge_step))
+    found = EventAccumulator(str(directory), size_guidance={"scalars": 0, "tensors": 0})
+    found.Reload()
+    return found
 
-        def add_scalar(self, *scalar):
-            scalars.append(scalar)
 
-        def close(self):
-            made.append("closed")
-
-    stub = SimpleNamespace(SummaryWriter=Writer)
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", stub)
-    fit(data, config("causal", steps=2, tensorboard=True), tmp_path, TOKENIZER)
-    steps = list(read_metrics(tmp_path))
-    assert [("loss", step.loss, step.step) for step in steps] == [s for s in scalars if s[0] == "loss"]
-    assert made == [(str(tmp_path / "tensorboard"), 1), "closed"]
+def test_tensorboard_reads_the_metrics_of_a_resumed_run_as_those_of_one(data, tmp_path):
+    pytest.importorskip("tensorboard")
+    settings = config("causal", tensorboard=True, sample_every=3, sample_tokens=3)
+    with pytest.raises(Interrupted):
+        fit(data, settings, tmp_path, TOKENIZER, on_step=interrupt_at(5))
+    fit(data, settings, tmp_path, TOKENIZER)  # goes on from step 3
+    steps, found = list(read_metrics(tmp_path)), board(tmp_path / "tensorboard")
+    assert set(found.Tags()["scalars"]) == {
+        "loss", "held_out_loss", "learning_rate", "gradient_norm", "tokens_per_s", "data_stall",
+    }  # fmt: skip
+    for name in found.Tags()["scalars"]:
+        expected = [(s.step, getattr(s, name)) for s in steps if getattr(s, name) is not None]
+        scalars = found.Scalars(name)
+        assert [scalar.step for scalar in scalars] == [step for step, _ in expected], name
+        # written as float32
+        assert [s.value for s in scalars] == pytest.approx([value for _, value in expected], rel=1e-6)
+    texts = found.Tensors("sample/text_summary")
+    assert [(text.step, text.tensor_proto.string_val[0].decode()) for text in texts] == [
+        (step.step, step.sample) for step in steps if step.sample is not None
+    ]
 
 
 def test_tensorboard_without_its_package_names_it(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtra, match="tensorboard"):
-        fit(data, config("causal", tensorboard=True), tmp_path, TOKENIZER)
+    with pytest.raises(MissingExtra, match=r"corpuskit\[tensorboard\]"):
+        fit(data, config("causal", tensorboard=True), tmp_path / "run", TOKENIZER)
+    assert not (tmp_path / "run").exists()
 
 
 def test_metrics_say_how_fast_and_how_long_was_waited(data, tmp_path):
@@ -193,3 +205,27 @@ def test_metrics_say_how_fast_and_how_long_was_waited(data, tmp_path):
     for step in read_metrics(tmp_path):
         assert 0 <= step.data_stall < 1 and step.tokens_per_s > 0
         assert step.targets == 8 * 47 and step.mfu is None and step.memory_bytes is None
+
+
+def test_a_full_disk_is_said_wherever_it_is_met(data, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MetricsLog, "append", full)
+    with pytest.raises(ResourceError, match="no space left") as caught:
+        fit(data, config("causal"), tmp_path, TOKENIZER)
+    assert caught.value.where == str(tmp_path) and caught.value.hint
+
+
+def test_a_directory_that_cannot_be_written_or_is_read_is_refused_at_once(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/none")):
+        with pytest.raises(InputError, match="no file can be made") as caught:
+            fit(data, config("causal"), place, TOKENIZER)
+        assert caught.value.where == str(place) and caught.value.hint
+    with pytest.raises(ConfigError, match="also an input"):
+        fit(data, config("causal"), data, TOKENIZER)
+    fit(data, config("causal", steps=1), tmp_path / "run", TOKENIZER)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ConfigError, match="also an input"):
+        fit(data, config("causal", model=str(tmp_path / "run")), tmp_path / "run", TOKENIZER)

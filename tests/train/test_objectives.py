@@ -290,6 +290,44 @@ def test_words_are_whole_documents_begin_words_and_ends_are_never_hidden():
         assert all(len({bool(chosen[i]) for i in group}) == 1 for group in groups)
 
 
+def reference_framed(sample, example):
+    """Document by document: the first token, the document, and the last one unless it is there."""
+    ids, labels, segments = [], [], []
+    ends = [*sample.starts[1:].tolist(), len(sample.tokens)]
+    for number, (begin, end) in enumerate(zip(sample.starts.tolist(), ends), 1):
+        closed = sample.tokens[end - 1] == SEP
+        own = [CLS, *example.input_ids[begin:end].tolist(), *([] if closed else [SEP])]
+        ids += own
+        labels += [IGNORED_LABEL, *example.labels[begin:end].tolist(), *([] if closed else [IGNORED_LABEL])]
+        segments += [number] * len(own)
+    return ids, labels, segments
+
+
+CLS, SEP = 7, 8
+AROUND = dataclasses.replace(SPECIAL, first=CLS, last=SEP)
+
+
+@given(st.lists(st.lists(st.integers(2, 12), min_size=1, max_size=6), min_size=1, max_size=5), seeds)
+def test_every_document_stands_between_the_first_and_the_last_token(documents, seed):
+    starts = np.cumsum([0, *map(len, documents)])[:-1]
+    sample = Sample(np.array([token for one in documents for token in one]), starts)
+    plain, around = (MaskedLM(whole_words=False, rate=0.5, frame=on) for on in (False, True))
+    bare, example = plain(sample, seed, AROUND), around(sample, seed, AROUND)
+    ids, labels, segments = reference_framed(sample, bare)
+    assert example.input_ids.tolist() == ids and example.labels.tolist() == labels
+    assert example.segments.tolist() == example.target_segments.tolist() == segments
+    hidden = sample.tokens[bare.labels != IGNORED_LABEL]
+    assert not set(hidden.tolist()) & {CLS, SEP, END}  # they are text to nobody, wherever they stand
+
+
+def test_the_tokenizer_decides_about_the_tokens_around():
+    assert MaskedLM().for_tokens(AROUND).frame is True and MaskedLM().for_tokens(SPECIAL).frame is False
+    assert MaskedLM(frame=False).for_tokens(AROUND).frame is False
+    assert (MaskedLM(frame=True).raw_length(512), MaskedLM().raw_length(512)) == (510, 512)
+    with pytest.raises(ConfigError, match=r"neither \[CLS\]"):
+        MaskedLM(frame=True).for_tokens(SPECIAL)
+
+
 # All --------------------------------------------------------------------------------------------
 
 ALL = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from training_data import BYTES, TOKENIZER
 
 from corpuskit import shards
-from corpuskit.errors import ConfigError, InputError
+from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.train.formats import Dialogue, Piece, Turn, Unusable, split_dialogue
 from corpuskit.train.preparation import encode_pieces, prepare
 from corpuskit.vocab.bytelevel import ByteLevelBPE
@@ -199,9 +199,9 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         prepare(tmp_path / "missing.jsonl", tmp_path / "a", TOKENIZER, "pclue")
     (tmp_path / "bad.jsonl").write_text('{"input": "a", "target": "b"}\n{"input": \n')
-    with pytest.raises(InputError, match="no JSON") as caught:
+    with pytest.raises(InputError, match="not JSON") as caught:
         prepare(tmp_path / "bad.jsonl", tmp_path / "b", TOKENIZER, "pclue")
-    assert "line 2" in caught.value.where
+    assert caught.value.where == f"{tmp_path / 'bad.jsonl'}:2"
     (tmp_path / "gbk.jsonl").write_bytes('{"input": "中", "target": "文"}\n'.encode("gbk"))
     with pytest.raises(InputError, match="UTF-8"):
         prepare(tmp_path / "gbk.jsonl", tmp_path / "c", TOKENIZER, "pclue")
@@ -227,3 +227,28 @@ def test_real_prompts(shared_data, tmp_path, name, format, documents):
         assert mask[-1] and not mask[0] and document.tokens[-1] == END
         first = int(np.argmax(mask))
         assert TOKENIZER.decode(document.tokens[first:].tolist())
+
+
+def test_a_published_array_is_read_and_half_an_emoji_stops_nothing(tmp_path):
+    path = tmp_path / "chats.json"
+    turns = [{"from": "human", "value": "你好\ud83d"}, {"from": "gpt", "value": "好"}]
+    path.write_text(json.dumps([{"conversations": turns}, {"conversations": turns}]))
+    made = prepare(path, tmp_path / "out", TOKENIZER, "sharegpt")
+    assert made.documents == 2 and "\ufffd" in texts(made.directory)[0][0]
+
+
+def test_a_dataset_that_fails_leaves_nothing_in_the_way(tmp_path):
+    good = {"input": "问", "target": "答"}
+    path = lines(tmp_path / "p.jsonl", [good] * 1500)
+    path.write_text(path.read_text(encoding="utf-8") + "{\n", encoding="utf-8")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "note.txt").write_text("mine")
+    for place in ("new", "kept"):
+        with pytest.raises(InputError, match="not JSON"):
+            prepare(path, tmp_path / place, TOKENIZER, "pclue")
+    assert not (tmp_path / "new").exists()
+    assert [file.name for file in (tmp_path / "kept").iterdir()] == ["note.txt"]
+    made = prepare(path, tmp_path / "new", TOKENIZER, "pclue", limit=1500)
+    with pytest.raises(ArtifactError, match="already holds"):
+        prepare(path, tmp_path / "new", TOKENIZER, "pclue")
+    assert len(shards.open(made.directory)) == 1500

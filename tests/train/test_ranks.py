@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_data import TOKENIZER, config, losses, write
+from training_data import TOKENIZER, config, losses, shape, write
 
 from corpuskit.errors import ConfigError
 from corpuskit.models.loading import load
@@ -15,13 +16,14 @@ from corpuskit.train import fit
 from corpuskit.train.ranks import Ranks, shares
 
 SCRIPT = """
-import sys
+import json, sys
 from training_data import TOKENIZER, config, shape
 from corpuskit.train import fit
-name, data, output, parallel, checkpointing = sys.argv[1:]
+name, data, output, parallel, checkpointing, *changes = sys.argv[1:]
 kinds = {"causal": "gpt2", "sft": "gpt2", "span_corruption": "t5", "masked": "bert"}
 fit(data, config(name, model=shape(kinds[name], 0.0), parallel=parallel,
-                 gradient_checkpointing=checkpointing == "True"), output, TOKENIZER)
+                 gradient_checkpointing=checkpointing == "True", **json.loads(*changes or ["{}"])),
+    output, TOKENIZER)
 """
 
 
@@ -85,6 +87,21 @@ def test_two_processes_have_the_losses_of_one_and_may_become_one(
         else:
             torchrun(tmp_path, 2, objective, data, tmp_path / directory, parallel, checkpointing)
         assert_same(one, losses(tmp_path / directory))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["data", "sharded"])
+def test_equal_weights_have_equal_held_out_loss_whatever_the_number_of_processes(tmp_path, parallel):
+    """A learning rate that changes no bit: what is measured is the same model every time."""
+    data = write(tmp_path / "data", documents=90)
+    changes = {"learning_rate": 1e-30, "batch_size": 6, "held_out": 0.4, "eval_every": 2}
+    settings = config("causal", model=shape("gpt2", 0.0), **changes)
+    fit(data, settings, tmp_path / "1", TOKENIZER)
+    expected = [found[3] for found in losses(tmp_path / "1")]
+    assert len(set(expected) - {None}) == 1
+    for size in (2, 3):
+        torchrun(tmp_path, size, "causal", data, tmp_path / str(size), parallel, False, json.dumps(changes))
+        assert [found[3] for found in losses(tmp_path / str(size))] == expected
 
 
 def assert_same(one, two):

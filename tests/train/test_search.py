@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from corpuskit import shards
-from corpuskit.errors import ConfigError, TaskError
+from corpuskit.errors import ConfigError, MismatchError, TaskError
 from corpuskit.models import ModelConfig
 from corpuskit.train import TrainConfig
 from corpuskit.vocab.bytelevel import ByteLevelBPE
@@ -134,6 +134,10 @@ def test_bad_spaces_on_the_command_line(text):
         (SPACE, {"sampler": "luck"}, "luck"),
         (SPACE, {"sampler": "grid"}, "not a range"),
         (SPACE, {"trials": 0}, "at least 1"),
+        ({"batch_size": Choice((2, "many"))}, {}, "wrong type"),
+        ({"batch_size": Choice((2, 0))}, {}, "at least 1"),
+        ({"warmup_steps": Range(-3, 3)}, {}, "at least 0"),
+        ({"schedule": Choice(("cosine", 3))}, {}, "must be one of cosine"),
     ],
 )
 def test_bad_arguments(data, tmp_path, space, options, message):
@@ -147,3 +151,16 @@ def test_without_held_out_sequences_and_in_another_search_directory(data, tmp_pa
     search(data, dataclasses.replace(CONFIG, steps=2), tmp_path, SPACE, trials=1)
     with pytest.raises(ConfigError, match="another space"):
         search(data, CONFIG, tmp_path, {"learning_rate": Range(1e-4, 1)})
+
+
+def test_a_search_goes_on_with_its_own_data_and_settings_only(data, tmp_path):
+    short = dataclasses.replace(CONFIG, steps=2)
+    search(data, short, tmp_path / "s", SPACE, trials=1)
+    with pytest.raises(MismatchError, match="with other settings"):
+        search(data, dataclasses.replace(short, batch_size=1), tmp_path / "s", SPACE, trials=2)
+    other = tmp_path / "other"
+    with shards.Writer(other, tokenizer=TOKENIZER) as writer:
+        writer.write(pa.record_batch({"id": ["a" * 32], "text": ["别的文字。" * 40]}))
+    with pytest.raises(MismatchError, match="of other token shards"):
+        search(other, short, tmp_path / "s", SPACE, trials=2)
+    assert len(search(data, short, tmp_path / "s", SPACE, trials=1).trials) == 1

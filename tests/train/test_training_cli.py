@@ -70,3 +70,53 @@ def test_prepare_writes_a_dataset_that_train_takes(data, tmp_path):
     assert "9 documents of 10 records" in out and "1 records left out: no answer" in out
     command(models.train, tmp_path / "chat", "-o", tmp_path / "out", "--objective", "sft", *TINY,
             "--set=sequence_length=40")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "where", "message"),
+    [
+        (["--objective", "denoise"], "--objective", "span_corruption"),
+        (["--objective", "pairs"], "--objective", "pairs trains seq2seq"),
+        (["--model", "huge"], "--model", "no model size"),
+        (["--embedding-init", "luck"], "--embedding-init", "constituents"),
+        (["--set", "steps=0"], "--set steps", "at least 1"),
+        (["--set", "learning_rat=1"], "--set learning_rat", "did you mean 'learning_rate'"),
+        (
+            ["--set", "objective.name=masked", "--set", "objective.rate=2"],
+            "--set objective",
+            "between 0 and 1",
+        ),
+        (["--set", "steps"], "--set", "not of the form"),
+    ],
+)
+def test_errors_name_the_option_that_was_typed(data, tmp_path, options, where, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        command(models.train, data, "-o", tmp_path / "out", *options)
+    assert caught.value.where.startswith(where) and not (tmp_path / "out").exists()
+
+
+def test_an_objective_may_be_named_beside_its_settings(data, tmp_path):
+    settings = ["--objective", "masked", "--set=objective.whole_words=false", "--set=model.architecture=bert"]
+    command(models.train, data, "-o", tmp_path / "out", *settings, *TINY)
+
+
+def test_what_is_missing_is_named(data, tmp_path):
+    with pytest.raises(ArtifactError, match="not a token dataset") as caught:
+        command(models.train, tmp_path / "none", "-o", tmp_path / "out", *TINY)
+    assert caught.value.where == str(tmp_path / "none")
+    with pytest.raises(ArtifactError, match="no tokenizer here"):
+        command(models.train, data, "-o", tmp_path / "out", "--tokenizer", tmp_path / "none", *TINY)
+
+
+def test_prepare_does_not_write_into_what_it_reads(data, tmp_path):
+    (tmp_path / "chat.jsonl").write_text("{}\n")
+    options = [tmp_path / "chat.jsonl", "--tokenizer", data / "tokenizer", "--format"]
+    for output in (data / "tokenizer", tmp_path / "chat.jsonl"):
+        with pytest.raises(ConfigError, match="also an input"):
+            command(models.prepare, *options, "sharegpt", "-o", output)
+    with pytest.raises(ConfigError) as caught:
+        command(models.prepare, *options, "alpaca", "-o", tmp_path / "out")
+    assert caught.value.where == "--format"
+    with pytest.raises(ConfigError) as caught:
+        command(models.prepare, *options, "sharegpt", "--turns", "some", "-o", tmp_path / "out")
+    assert caught.value.where == "--turns" and caught.value.hint

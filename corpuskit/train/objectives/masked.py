@@ -9,11 +9,17 @@ Masking for Chinese BERT*). As there, each chosen token is replaced by a draw of
 Words are taken in random order until the share is met, as BERT's ``create_masked_lm_predictions``
 does: a word that would take the count above the target is passed over, so a longer word does not
 raise the share.
+
+Where the tokenizer has ``[CLS]`` and ``[SEP]``, or ``<s>`` and ``</s>``, every document of a sample stands
+between them, because fine-tuning and classification read the first one: BERT's inputs begin with ``[CLS]``
+and end with ``[SEP]`` (Devlin et al. 2019, section 3), RoBERTa's FULL-SENTENCES are ``<s> … </s>``, with one
+more separator between documents (Liu et al. 2019, section 4.2; here the end-of-text token of the shards is
+that). A window over the stream counts as one document.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -46,6 +52,10 @@ class MaskedLM:
         Of those: how many become the mask token, and how many a random one; the rest stays.
     whole_words : bool
         Choose whole words; needs the column ``word_starts``.
+    frame : bool or None
+        Put the tokenizer's first and last token around every document; they are never hidden, and a document
+        that ends with the last one gets no second. None: where the tokenizer has them. A packed row is
+        longer than the run's ``sequence_length`` by two for each document but the first.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -57,6 +67,7 @@ class MaskedLM:
     mask_share: float = 0.8
     random_share: float = 0.1
     whole_words: bool = True
+    frame: bool | None = None
 
     def __post_init__(self) -> None:
         require_share("train.objective.rate", self.rate)
@@ -71,7 +82,25 @@ class MaskedLM:
         return ("word_starts",) if self.whole_words else ()
 
     def raw_length(self, sequence_length: int) -> int:
-        return sequence_length
+        return max(1, sequence_length - 2) if self.frame else sequence_length
+
+    def for_tokens(self, special: SpecialTokens) -> MaskedLM:
+        """The objective with `frame` decided by what the tokenizer has.
+
+        Raises
+        ------
+        ConfigError
+            If `frame` is wanted and there are no such tokens.
+        """
+        has_both = special.first is not None and special.last is not None
+        if self.frame and not has_both:
+            raise ConfigError(
+                "the tokenizer has neither [CLS] and [SEP] nor <s> and </s>",
+                where="train.objective.frame",
+                hint="leave frame out, or train the vocabulary with --special-token '[CLS]' "
+                "--special-token '[SEP]'",
+            )
+        return self if self.frame is not None else replace(self, frame=has_both)
 
     def target_length(self, sequence_length: int) -> int:
         return sequence_length
@@ -82,9 +111,8 @@ class MaskedLM:
             raise ConfigError("there is no mask token", where="train.objective")
         first = sample.columns["word_starts"] != 0 if self.whole_words else np.ones(len(tokens), np.bool_)
         first[sample.starts] = True
-        ordinary = np.ones(len(tokens), np.bool_) if special.end_of_text is None else (
-            tokens != special.end_of_text
-        )  # fmt: skip
+        marks = [mark for mark in (special.end_of_text, special.first, special.last) if mark is not None]
+        ordinary = np.isin(tokens, marks, invert=True)
         chosen = choose_words(first, ordinary, self.rate, derive_part(seed, 0))
         labels = np.where(chosen, tokens, IGNORED_LABEL)
         draw = uniform(derive_part(seed, 1), len(tokens))
@@ -93,7 +121,27 @@ class MaskedLM:
         ids[chosen & (draw < self.mask_share)] = special.mask
         swapped = chosen & (draw >= self.mask_share) & (draw < self.mask_share + self.random_share)
         ids[swapped] = others[swapped]
-        return aligned(sample, ids, labels)
+        example = aligned(sample, ids, labels)
+        return framed(example, sample, special.first, special.last) if self.frame else example
+
+
+def framed(example: Example, sample: Sample, first: int | None, last: int | None) -> Example:
+    """`example` of `sample` with `first` before and `last` behind each of its documents."""
+    ends = np.append(sample.starts[1:], len(sample.tokens))
+    count = len(ends)
+    # In the order in which they come to stand; of equal places numpy keeps the order.
+    places = np.stack([sample.starts, ends], 1).ravel()
+    marks = np.tile(np.array([first, last], np.int64), count)
+    numbers = np.repeat(np.arange(1, count + 1, dtype=np.int32), 2)
+    kept = np.ones(2 * count, np.bool_)
+    kept[1::2] = sample.tokens[ends - 1] != last
+    segments = np.insert(example.segments, places[kept], numbers[kept])
+    return Example(
+        np.insert(example.input_ids, places[kept], marks[kept]),
+        np.insert(example.labels, places[kept], IGNORED_LABEL),
+        segments,
+        segments,
+    )
 
 
 def choose_words(first: np.ndarray, allowed: np.ndarray, rate: float, seed: int) -> np.ndarray:

@@ -93,6 +93,8 @@ class SpecialTokens:
         ``<extra_id_0>``, ``<extra_id_1>``, … of span corruption.
     decoder_start : int or None
         What a decoder reads first; None: `pad`, as T5's.
+    first, last : int or None
+        What encoders expect around a text: ``[CLS]`` and ``[SEP]``, or ``<s>`` and ``</s>``. Both or none.
     """
 
     vocab_size: int
@@ -101,6 +103,8 @@ class SpecialTokens:
     mask: int | None = None
     sentinels: tuple[int, ...] = ()
     decoder_start: int | None = None
+    first: int | None = None
+    last: int | None = None
 
     @property
     def num_ids(self) -> int:
