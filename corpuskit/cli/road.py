@@ -60,7 +60,7 @@ def run(
     scratch: Annotated[
         str | None,
         typer.Option(
-            help="Directory for temporary files on each node, for outputs on s3://…; variables are the node's."
+            help="Directory for temporary files on each node (its variables count), if the output is s3://…"
         ),
     ] = None,
 ) -> None:

@@ -1,6 +1,7 @@
 """Judging a model: how likely it finds a text, how near its answers are, and what it learned by heart.
 
-Only `likelihood` and `recovery` need torch. BLEU and ROUGE come from sacrebleu and rouge-score (extra ``judge``).
+Only `likelihood` and `recovery` need torch. BLEU and ROUGE come from sacrebleu and rouge-score (extra
+``judge``).
 """
 
 from __future__ import annotations
