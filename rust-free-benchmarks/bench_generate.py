@@ -30,7 +30,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -41,6 +41,7 @@ from corpuskit.generate import Generator, Sampling
 from corpuskit.generate.continuation import Continuation
 from corpuskit.generate.gpt2 import GPT2Decoder, arrange
 from corpuskit.generate.lookahead import Lookahead
+from corpuskit.generate.screening import Screen, can_screen
 from corpuskit.generate.ties import tie_tolerance
 
 PROMPT = 32
@@ -57,6 +58,13 @@ def random_model(layers: int) -> GPT2LMHeadModel:
     return model
 
 
+@lru_cache(maxsize=1)
+def screen_of(model: GPT2LMHeadModel) -> Screen | None:
+    """What `Generator` makes for the first long greedy text."""
+    weight = model.lm_head.weight.detach()
+    return Screen(weight) if can_screen(weight) else None
+
+
 def without_drafts(generator: Generator, rows: list[list[int]], new: int) -> list[list[int]]:
     """Our greedy tokens, one pass through the model each."""
     found: list[list[int]] = [[] for _ in rows]
@@ -69,7 +77,7 @@ def without_drafts(generator: Generator, rows: list[list[int]], new: int) -> lis
 def plain_steps(generator: Generator, rows: list[list[int]], new: int) -> Iterator[list[tuple[int, int]]]:
     """The tokens of each step, without drafts."""
     continuation = Continuation(
-        GPT2Decoder(generator.model), rows, rows, Sampling(temperature=0), generator.vocab_size,
+        GPT2Decoder(generator.model, screen_of(generator.model)), rows, rows, Sampling(temperature=0), generator.vocab_size,
         generator.context_length, frozenset(), generator.model.device,
     )  # fmt: skip
     return continuation.steps(new, 0, range(1))
@@ -77,7 +85,7 @@ def plain_steps(generator: Generator, rows: list[list[int]], new: int) -> Iterat
 
 def passes_of(generator: Generator, row: list[int], new: int) -> str:
     """How many passes through the model the tokens after the first take with drafts."""
-    decoder = Lookahead(GPT2Decoder(generator.model))
+    decoder = Lookahead(GPT2Decoder(generator.model, screen_of(generator.model)))
     continuation = Continuation(
         decoder, [row], [row], Sampling(temperature=0), generator.vocab_size, generator.context_length,
         frozenset(), generator.model.device,

@@ -21,6 +21,7 @@ from corpuskit.errors import ArtifactError
 from corpuskit.generate.gpt2 import GPT2Decoder, supports
 from corpuskit.generate.lookahead import Lookahead
 from corpuskit.generate.padding import Padded, pad_left
+from corpuskit.generate.screening import Screen
 
 
 class Decoder(Protocol):
@@ -39,11 +40,14 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(model: PreTrainedModel) -> Decoder:
-    """A decoder that fits the model; causal ones draft while they have a single row."""
+def decoder_for(model: PreTrainedModel, screen: Screen | None = None) -> Decoder:
+    """A decoder that fits the model; causal ones draft while they have a single row.
+
+    With a `screen` of GPT-2's output layer only the largest logits are right, the others minus infinity.
+    """
     if model.config.is_encoder_decoder:
         return Seq2SeqDecoder(model)
-    return Lookahead(GPT2Decoder(model) if supports(model) else CausalDecoder(model))
+    return Lookahead(GPT2Decoder(model, screen) if supports(model) else CausalDecoder(model))
 
 
 class CausalDecoder:

@@ -36,10 +36,12 @@ from transformers import GPT2LMHeadModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from corpuskit.generate.padding import Padded, pad_left
+from corpuskit.generate.screening import Screen
 
 _BLOCK = 16
 _ROWS_BELOW = range(4, 13)
 _ROWS_BESIDE = range(13, 65)
+_MOST_REFUSED = 8
 
 
 def supports(model: PreTrainedModel) -> bool:
@@ -131,11 +133,14 @@ class GPT2Decoder:
     ----------
     model : GPT2LMHeadModel
         One that `supports` accepts; its weights are read, never changed.
+    screen : Screen, optional
+        Of the output layer, where only the largest logit is asked for: all that cannot be it are then at
+        minus infinity.
     """
 
     rewinds = True
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, screen: Screen | None = None) -> None:
         body: Any = model.transformer
         config = model.config
         self._heads, self._width = config.n_head, config.n_embd
@@ -143,7 +148,7 @@ class GPT2Decoder:
         self._blocks = [_block(block) for block in body.h]
         self._norm = _norm(body.ln_f)
         head: Any = model.lm_head
-        self._head = Linear(head.weight, head.bias)
+        self._output, self._screen, self._refused = Linear(head.weight, head.bias), screen, 0
         # transformers' GELU with a tanh is eight operations; torch has it as one
         tanh = config.activation_function in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
         self._activation = _tanh_gelu if tanh else body.h[0].mlp.act
@@ -184,6 +189,17 @@ class GPT2Decoder:
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` tokens of each row, padding included."""
         self._length = length
+
+    def _head(self, x: Tensor) -> Tensor:
+        """Logits (rows, outputs) from the last norm's output."""
+        if self._screen is not None:
+            found = self._screen(x)
+            if found is not None:
+                return found
+            self._refused += 1
+            if self._refused == _MOST_REFUSED:  # a model that is rarely sure
+                self._screen = None
+        return self._output(x)
 
     def _read_on(self, tokens: Tensor) -> Tensor:
         """What `_read` gives for tokens that follow."""

@@ -100,6 +100,12 @@ class Sampling:
                 if getattr(self, name) is not None:
                     raise ConfigError("does not go with beams, which draw nothing", where=name)
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether each token is the one of the largest logit, and nothing else about the logits matters."""
+        plain = self.repetition_penalty == 1 and self.no_repeat_ngram == 0
+        return plain and self.temperature == 0 and self.beams == 1
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Sampling:
         """From keywords.
