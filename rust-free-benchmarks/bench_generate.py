@@ -77,8 +77,8 @@ def without_drafts(generator: Generator, rows: list[list[int]], new: int) -> lis
 def plain_steps(generator: Generator, rows: list[list[int]], new: int) -> Iterator[list[tuple[int, int]]]:
     """The tokens of each step, without drafts."""
     continuation = Continuation(
-        GPT2Decoder(generator.model, screen_of(generator.model)), rows, rows, Sampling(temperature=0), generator.vocab_size,
-        generator.context_length, frozenset(), generator.model.device,
+        GPT2Decoder(generator.model, screen_of(generator.model)), rows, rows, Sampling(temperature=0),
+        generator.vocab_size, generator.context_length, frozenset(), generator.model.device,
     )  # fmt: skip
     return continuation.steps(new, 0, range(1))
 
