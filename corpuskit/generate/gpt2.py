@@ -226,16 +226,16 @@ class GPT2Decoder:
         (rows, new), old = tokens.shape, self._length
         self._length = length = old + new
         x = (F.embedding(tokens, self._tokens) + positions).view(rows * new, self._width)
-        for block, (keys, values) in zip(self._blocks, self._cache, strict=True):
+        for block, cache in zip(self._blocks, self._cache, strict=True):
             # One copy of a transposed result is quicker than one each of its three parts.
             qkv = block.attention_in(block.attention_norm(x)).contiguous()
-            q, k, v = qkv.view(rows, new, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            keys[:, :, old:length] = k
-            values[:, :, old:length] = v
+            parts = qkv.view(rows, new, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+            cache[:, :, :, old:length] = parts[1:]
+            keys, values = cache[:, :, :, :length]
             seen = F.scaled_dot_product_attention(
-                q,
-                keys[:, :, :length],
-                values[:, :, :length],
+                parts[0],
+                keys,
+                values,
                 attn_mask=mask,
                 is_causal=mask is None and new > 1,
                 scale=block.scale,

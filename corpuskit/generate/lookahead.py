@@ -1,15 +1,15 @@
 """A single row guesses its next tokens from its own past, and reads them together with the last one.
 
 A step of one row is as slow as memory: it reads every weight of the model for one token, and would read
-them for three at the same cost (GPT-2 124M on two cores: 16 ms for 1 row or 3, 31 ms for 8). So tokens that
-followed the same words earlier in the text are read along as a draft. The logits after each show whether
+them for two at the same cost (GPT-2 124M on two cores: 20 ms for 1 row or 2, 21 for 3, 30 for 8). So tokens
+that followed the same words earlier in the text are read along as a draft. The logits after each show whether
 the next guess is what would have been chosen; if so, its logits are there already, otherwise what
 was read for nothing is forgotten. What is chosen never depends on the guesses, but for the rounding of sums
 (`corpuskit.generate.ties`): this is speculative decoding (Leviathan et al. 2023) with prompt lookup
 (Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding) for a draft.
 
-A draft of 2 tokens costs nothing where it fails. After two drafts that came true whole, the text
-repeats itself or quotes its prompt, and 7 tokens are tried, at twice the cost of a step.
+A draft of one token costs nothing where it fails. After one that came true two are tried, and after two in a
+row seven: the text repeats itself or quotes its prompt.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from torch import Tensor
 _LONGEST = 3
 """Words of so many tokens are looked for first, then shorter ones."""
 
-_SHORT_DRAFT, _LONG_DRAFT = 2, 7
-_CAME_TRUE = 2
-"""Drafts that came true, one after another, before long ones are tried."""
+_DRAFTS = (1, 2, 7)
+"""Tokens of a draft after no, one, two and more drafts in a row that came true."""
 
 
 class RewindingDecoder(Protocol):
@@ -135,7 +134,7 @@ class Lookahead:
             self._ahead.clear()
         self.decoder.rewind(known)
         self.passes += 1
-        size = _LONG_DRAFT if self._came_true >= _CAME_TRUE else _SHORT_DRAFT
+        size = _DRAFTS[min(self._came_true, len(_DRAFTS) - 1)]
         draft = self._text.guess(min(size, self._room - len(self._text)))
         if not draft:
             return self.decoder.step(tokens)
