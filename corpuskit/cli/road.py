@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from corpuskit.engine import Engine
     from corpuskit.pipeline.recipe import Recipe
 
+EngineName = Annotated[
+    str, typer.Option("--engine", help="What runs the tasks: local (processes of this machine) or ray.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", help="Ray cluster to join: auto, host:6379, ray://host:10001. Without: one of its own."
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")]
 Output = Annotated[
     str | None, typer.Option("--output", "-o", help="Output directory (instead of the recipe's).")
@@ -50,13 +59,8 @@ def run(
     no_disk_check: Annotated[
         bool, typer.Option("--no-disk-check", help="Start even if the disk looks too small.")
     ] = False,
-    engine: Annotated[
-        str, typer.Option(help="What runs the tasks: local (processes of this machine) or ray.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Ray cluster to join: auto, host:6379, ray://host:10001. Without: one of its own."),
-    ] = None,
+    engine: EngineName = "local",
+    address: Address = None,
     scratch: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +71,7 @@ def run(
     """Run a recipe from crawl to model, or resume it."""
     from corpuskit.pipeline.recipe import load_recipe
 
-    tasks_on = _engine(engine, address, workers)
+    tasks_on = engine_of(engine, address, workers)
     overrides = list(set_ or [])
     if inputs:
         overrides.append(f"input.paths={json.dumps(inputs)}")
@@ -95,7 +99,8 @@ def run(
     _run(loaded, tasks_on, shard, verify, not no_disk_check, next_steps, scratch)
 
 
-def _engine(name: str, address: str | None, workers: int) -> Engine:
+def engine_of(name: str, address: str | None, workers: int) -> Engine:
+    """The engine that the options ask for."""
     from corpuskit.engine import Local, Ray
 
     if name == "ray":
@@ -146,7 +151,7 @@ def demo(
         "and more text from the model:",
         f"  corpuskit generate {output}/model --prompt 我想",
     ]
-    _run(loaded, _engine("local", None, workers), "0/1", False, True, next_steps)
+    _run(loaded, engine_of("local", None, workers), "0/1", False, True, next_steps)
 
 
 def rescue(

@@ -9,7 +9,7 @@ import typer
 
 from corpuskit.cli import shards_exchange
 from corpuskit.cli.parameters import options_named
-from corpuskit.cli.road import DEFAULT_WORKERS, Workers
+from corpuskit.cli.road import DEFAULT_WORKERS, Address, EngineName, Workers, engine_of
 
 if TYPE_CHECKING:
     from corpuskit.shards import RepairResult
@@ -184,11 +184,19 @@ def shards_info(dataset: AnyDataset) -> None:
 
 
 @shards.command("verify")
-def shards_verify(dataset: AnyDataset) -> None:
+def shards_verify(
+    dataset: AnyDataset,
+    workers: Workers = DEFAULT_WORKERS,
+    engine: EngineName = "local",
+    address: Address = None,
+) -> None:
     """Check every byte of a token dataset; exit status 2 if anything is wrong."""
-    from corpuskit.shards import verify
+    from rich.console import Console
 
-    report = verify(dataset)
+    from corpuskit.cli.progress import observer_for
+    from corpuskit.pipeline.verifying import verify_on
+
+    report = verify_on(dataset, engine_of(engine, address, workers), observer_for(Console(stderr=True)))
     for problem in report.problems:
         print(f"problem: {problem.file}: {problem.kind}: {problem.detail}")
     report.raise_for_problems()

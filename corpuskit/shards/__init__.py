@@ -33,6 +33,7 @@ from corpuskit.shards.repairing import LostShard, RepairResult, repair
 from corpuskit.shards.rewriting import SplitResult, reshard, split
 from corpuskit.shards.statistics import TokenStatistics, token_statistics
 from corpuskit.shards.verification import Problem, Report, verify
+from corpuskit.shards.verify_job import VerifyJob
 from corpuskit.shards.windows import Windows
 from corpuskit.shards.writer import Writer, append, write
 
@@ -64,6 +65,7 @@ __all__ = [
     "Stages",
     "TokenDataset",
     "TokenStatistics",
+    "VerifyJob",
     "Windows",
     "Writer",
     "append",

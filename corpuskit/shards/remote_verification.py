@@ -7,6 +7,7 @@ it. The room that is needed is that of the largest shard.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from corpuskit.errors import ArtifactError, InputError
@@ -33,17 +34,26 @@ def verify_remote(url: str) -> Report:
             manifest = load_manifest(directory, allow_incomplete=True)
         except ArtifactError as error:
             return Report(redact(url), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
-        require_free_space(directory, max((entry.bytes for entry in manifest.shards), default=0))
-        found = [_verify_one(url, directory, entry, manifest) for entry in manifest.shards]
-        return report(
-            redact(url), manifest, found, _shard_files(url), _of_tokenizer(url, directory, manifest)
-        )
+        found = [verify_remote_shard(url, directory, entry, manifest) for entry in manifest.shards]
+    return report_of_remote(url, manifest, found)
 
 
-def _verify_one(
+def report_of_remote(
+    url: str, manifest: Manifest, found: Sequence[tuple[tuple[int, int] | None, list[Problem]]]
+) -> Report:
+    """The report on a dataset behind a URL, given what was found of each of its shards."""
+    url = url.rstrip("/")
+    with tempfile.TemporaryDirectory(prefix="corpuskit-verify-") as temporary:
+        of_tokenizer = _of_tokenizer(url, Path(temporary), manifest)
+    return report(redact(url), manifest, found, _shard_files(url), of_tokenizer)
+
+
+def verify_remote_shard(
     url: str, directory: Path, entry: ShardEntry, manifest: Manifest
 ) -> tuple[tuple[int, int] | None, list[Problem]]:
-    path = directory / entry.name
+    """`verify_shard` of a shard that is fetched into `directory` for it."""
+    url, path = url.rstrip("/"), directory / entry.name
+    require_free_space(directory, entry.bytes)
     try:
         try:
             fetch_file(f"{url}/{entry.name}", path)

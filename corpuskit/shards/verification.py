@@ -132,8 +132,15 @@ def verify(directory: str | os.PathLike) -> Report:
     except ArtifactError as error:
         return Report(str(root), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
     found = [verify_shard(root / entry.name, entry, manifest) for entry in manifest.shards]
-    unlisted = [path.name for path in sorted(root.glob("shard-*.arrow"))]
-    return report(str(root), manifest, found, unlisted, tokenizer_problems(root, manifest))
+    return report_of_directory(root, manifest, found)
+
+
+def report_of_directory(
+    root: Path, manifest: Manifest, found: Sequence[tuple[tuple[int, int] | None, list[Problem]]]
+) -> Report:
+    """The report on a directory, given what was found of each of its shards."""
+    names = [path.name for path in sorted(root.glob("shard-*.arrow"))]
+    return report(str(root), manifest, found, names, tokenizer_problems(root, manifest))
 
 
 def report(

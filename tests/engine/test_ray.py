@@ -174,3 +174,24 @@ def test_no_cluster_at_the_address(monkeypatch):
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ConfigError, match=r"address auto: .* running Ray instance.*ray start --head"):
         Ray("auto").session().__enter__()
+
+
+def test_shards_are_verified_on_a_cluster(tmp_path, engine):
+    import pyarrow as pa
+
+    from corpuskit import shards
+
+    class Bytes:
+        fingerprint, vocab_size, end_of_text_id = "bytes", 256, None
+
+    with shards.Writer(tmp_path / "d", tokenizer=Bytes(), shard_tokens=40, end_of_document="none") as writer:
+        ids = [str(n) for n in range(9)]
+        writer.write_tokens(pa.RecordBatch.from_pydict({"id": ids, "tokens": [[n] * 20 for n in range(9)]}))
+    shard = sorted((tmp_path / "d").glob("shard-*.arrow"))[2]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    job = shards.VerifyJob(str(tmp_path / "d"))
+    found = job.report(run(job, tmp_path / "ledger", engine=engine).entries["shards"])
+    assert not found.ok
+    assert found == shards.verify(tmp_path / "d")
