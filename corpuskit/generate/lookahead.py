@@ -1,15 +1,15 @@
 """A single row guesses its next tokens from its own past, and reads them together with the last one.
 
 A step of one row is as slow as memory: it reads every weight of the model for one token, and would read
-them for two at the same cost (GPT-2 124M on two cores: 20 ms for 1 row or 2, 21 for 3, 30 for 8). So tokens
-that followed the same words earlier in the text are read along as a draft. The logits after each show whether
-the next guess is what would have been chosen; if so, its logits are there already, otherwise what
+them for some more at little more cost (GPT-2 124M on two cores: 20 ms for 1 row, 21 for 3, 30 for 8). So
+tokens that followed the same words earlier in the text are read along as a draft. The logits after each show
+whether the next guess is what would have been chosen; if so, its logits are there already, otherwise what
 was read for nothing is forgotten. What is chosen never depends on the guesses, but for the rounding of sums
 (`corpuskit.generate.ties`): this is speculative decoding (Leviathan et al. 2023) with prompt lookup
 (Saxena 2023, github.com/apoorvumang/prompt-lookup-decoding) for a draft.
 
-A draft of one token costs nothing where it fails. After one that came true two are tried, and after two in a
-row seven: the text repeats itself or quotes its prompt.
+A guess is made at every step, and read only after one that came true: two tokens then, and seven after a
+draft that came true whole, where the text repeats itself or quotes its prompt.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from torch import Tensor
 _LONGEST = 3
 """Words of so many tokens are looked for first, then shorter ones."""
 
-_DRAFTS = (1, 2, 7)
-"""Tokens of a draft after no, one, two and more drafts in a row that came true."""
+_DRAFTS = (0, 2, 7)
+"""Tokens of a draft after no, one, two and more guesses or drafts in a row that came true."""
 
 
 class RewindingDecoder(Protocol):
@@ -106,11 +106,13 @@ class Lookahead:
         self.decoder = decoder
         self._text: Phrases | None = None
         self._ahead: deque[tuple[int, Tensor]] = deque()  # guesses still to come true, logits after each
+        self._guess: int | None = None  # one that was not read
         self._room = self._came_true = self.steps = self.passes = 0
 
     def start(self, windows: Sequence[Sequence[int]], room: int) -> Tensor:
         """Read the windows; the logits after each."""
         self._ahead.clear()
+        self._guess, self._came_true = None, 0
         self._room = max(map(len, windows)) + room
         logits = self.decoder.start(windows, room)
         self._text = Phrases(windows[0]) if len(windows) == 1 and self.decoder.rewinds else None
@@ -132,11 +134,15 @@ class Lookahead:
                 return logits
             self._came_true = 0
             self._ahead.clear()
+        elif self._guess is not None:
+            self._came_true = self._came_true + 1 if token == self._guess else 0
         self.decoder.rewind(known)
         self.passes += 1
-        size = _DRAFTS[min(self._came_true, len(_DRAFTS) - 1)]
-        draft = self._text.guess(min(size, self._room - len(self._text)))
-        if not draft:
+        size = min(_DRAFTS[min(self._came_true, 2)], self._room - len(self._text))
+        draft = self._text.guess(max(size, 1))
+        self._guess = None
+        if size <= 0 or not draft:
+            self._guess = draft[0] if draft else None
             return self.decoder.step(tokens)
         read = self.decoder.extend(torch.tensor([[token, *draft]], device=tokens.device))
         self._ahead.extend(zip(draft, read[0, 1:, None], strict=True))
