@@ -36,6 +36,7 @@ from corpuskit.errors import (
 from corpuskit.jobs import Outcome
 
 _POLL_S = 0.5
+_NODES_S, _ANSWER_S, _QUESTIONS = 5.0, 20.0, 3
 _REPORT_S = 1.0
 _CANCEL_S = 20.0
 _OBJECT_STORE_BYTES = 100 << 20  # Ray's smallest is 75 MB
@@ -135,10 +136,54 @@ class Ray:
             ) from error
 
 
+class _Nodes:
+    """What the living nodes offer, asked for every few seconds.
+
+    Ray's question to its head waits without end where the answer is lost; that was seen, on a cluster that
+    was well. Then what was known before stands.
+    """
+
+    def __init__(self, ask: Callable[[], list[dict[str, Any]]]) -> None:
+        self._ask = ask
+        self._known: list[dict[str, float]] | None = None
+        self._asked_at = 0.0
+
+    def forget(self) -> None:
+        """Ask again at the next occasion."""
+        self._known = None
+
+    def alive(self) -> list[dict[str, float]]:
+        """Resources by name, of each node.
+
+        Raises
+        ------
+        ResourceError
+            If Ray does not answer, and never has.
+        """
+        if self._known is not None and time.monotonic() - self._asked_at < _NODES_S:
+            return self._known
+        answers: list[list[dict[str, Any]]] = []
+        for _ in range(_QUESTIONS):
+            thread = threading.Thread(target=lambda: answers.append(self._ask()), daemon=True)
+            thread.start()
+            thread.join(_ANSWER_S)
+            if answers or self._known is not None:
+                break
+        if answers:
+            self._known = [node["Resources"] for node in answers[0] if node["Alive"]]
+        if self._known is None:
+            raise ResourceError(
+                "Ray's head does not say which nodes there are", where="engine", hint="run again: it resumes"
+            )
+        self._asked_at = time.monotonic()
+        return self._known
+
+
 class _Session:
     def __init__(self, ray: Any, engine: Ray) -> None:
         self._ray = ray
         self._engine = engine
+        self._nodes = _Nodes(ray.nodes)
         self._remote = ray.remote(max_calls=0)(_execute)
         # On the driver's node and without a processor: it only adds numbers.
         self._counter = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0)(_Counter).remote()
@@ -175,7 +220,7 @@ class _Session:
     def _limit(self) -> int:
         if self._engine.in_flight is not None:
             return self._engine.in_flight
-        return max(2, 2 * int(self._ray.cluster_resources().get("CPU", 1)))
+        return max(2, 2 * int(sum(node.get("CPU", 0) for node in self._nodes.alive())))
 
     def _submit(self, call: Call) -> Any:
         options = {
@@ -188,8 +233,10 @@ class _Session:
 
     def _largest_memory(self, call: Call) -> int:
         """Of any node: a task that asks for more would wait for ever, where it may run alone."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        able = [int(node.get("memory", 0)) for node in nodes if node.get("CPU", 0) >= 1]
+        able = [int(node.get("memory", 0)) for node in self._nodes.alive() if node.get("CPU", 0) >= 1]
+        if not able:
+            self._nodes.forget()
+            able = [int(node.get("memory", 0)) for node in self._nodes.alive() if node.get("CPU", 0) >= 1]
         if not able:
             raise ResourceError(
                 "the cluster has no node with a processor for tasks",
