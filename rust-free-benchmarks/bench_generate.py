@@ -14,7 +14,7 @@ On a machine that others use, threads wait for each other and throughput says li
 tokens is measured too, and the quickest tenth of the steps of both are compared: those that nothing
 disturbed; with one thread in processor time.
 
-    python bench_generate.py [--batch 1 16] [--new 128] [--rounds 5] [--layers 12] [--ragged]
+    python bench_generate.py [--batch 1 16] [--new 128] [--rounds 5] [--layers 12] [--ragged] [--factor 2]
     python bench_generate.py --t5 [--new 64]
 
 The second form makes a T5 of the size of T5.1.1 large with random weights, and says how much memory a
@@ -47,14 +47,14 @@ from corpuskit.generate.ties import tie_tolerance
 PROMPT = 32
 
 
-def random_model(layers: int) -> GPT2LMHeadModel:
-    """GPT-2 with random weights from a fixed seed."""
+def random_model(layers: int, factor: float = 2) -> GPT2LMHeadModel:
+    """GPT-2 with random weights from a fixed seed, `factor` times as large as at initialisation."""
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(n_layer=layers)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(2)
+                parameter.mul_(factor)
     return model
 
 
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--t5", action="store_true")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--factor", type=float, default=2, help="1: a text that repeats itself")
     parser.add_argument("--steps-only", action="store_true")
     parser.add_argument("--ragged", action="store_true")
     options = parser.parse_args()
@@ -222,7 +223,7 @@ def main() -> None:
         answer_with_t5(options.new, options.dtype)
         return
 
-    model = random_model(options.layers)
+    model = random_model(options.layers, options.factor)
     own = copy.deepcopy(model)
     arrange(own)  # what Generator.load does with a model it has read itself
     generator = Generator(own)
