@@ -10,7 +10,7 @@ pytest.importorskip("localbucket", reason="localbucket (an S3 server) is not ins
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from clusters import visible_to_workers  # noqa: E402
-from objectserver import FAULTS, ObjectServer, use  # noqa: E402
+from objectserver import FAULTS  # noqa: E402
 
 visible_to_workers(HERE)
 from work import DoubleAndJoin, Parts  # noqa: E402
@@ -18,25 +18,6 @@ from work import DoubleAndJoin, Parts  # noqa: E402
 from corpuskit.engine import ObjectStore, run  # noqa: E402
 from corpuskit.engine import objects as objects_module  # noqa: E402
 from corpuskit.errors import ArtifactError, ConfigError, InputError, ResourceError, TaskError  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    root = tmp_path_factory.mktemp("buckets")
-    (root / "corpus").mkdir()
-    server = ObjectServer(root)
-    server.root = root
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def store(server, monkeypatch, tmp_path, request):
-    for name, value in use(server.endpoint).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(objects_module, "_FIRST_PAUSE_S", 0.01)
-    objects_module._file_system.cache_clear()
-    return ObjectStore(f"s3://corpus/{request.node.name[:40].lower()}", scratch=str(tmp_path / "scratch"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ pytest.importorskip("localbucket", reason="localbucket (an S3 server) is not ins
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
-from objectserver import FAULTS, ObjectServer, use  # noqa: E402
+from objectserver import FAULTS, ObjectServer  # noqa: E402
 
 from corpuskit import partitioned  # noqa: E402
 from corpuskit.clean.boilerplate import BoilerplateRemover  # noqa: E402
@@ -26,32 +26,13 @@ from corpuskit.dedup.lines import LineDeduplicator  # noqa: E402
 from corpuskit.dedup.minhash import MinHashDeduplicator  # noqa: E402
 from corpuskit.dedup.substrings import SubstringDeduplicator  # noqa: E402
 from corpuskit.documents import document_batch  # noqa: E402
-from corpuskit.engine import ObjectStore, run, staging  # noqa: E402
-from corpuskit.engine import objects as objects_module  # noqa: E402
+from corpuskit.engine import run, staging  # noqa: E402
 from corpuskit.engine.places import Stored  # noqa: E402
 from corpuskit.errors import ArtifactError, ConfigError  # noqa: E402
 from corpuskit.files import checksum  # noqa: E402
 from corpuskit.jobs import Outcome, Slice, Task, Workspace, outputs_of  # noqa: E402
 
 FILES, PARTITIONS, ROWS = 5, 7, 900
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    root = tmp_path_factory.mktemp("buckets")
-    (root / "corpus").mkdir()
-    server = ObjectServer(root)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def store(server, monkeypatch, tmp_path, request):
-    for name, value in use(server.endpoint).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(objects_module, "_FIRST_PAUSE_S", 0.01)
-    objects_module._file_system.cache_clear()
-    return ObjectStore(f"s3://corpus/{abs(hash(request.node.name)):x}", scratch=str(tmp_path / "scratch"))
 
 
 @dataclass
