@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,15 @@ _LONG = ("test_cluster_road.py", "test_documentation.py", "test_kill.py", "test_
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has put the rest in a random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in _LONG)
+
+
+@pytest.fixture(autouse=True)
+def empty_memory() -> Iterator[None]:
+    """What a test leaves under memory:// is gone for the next, whatever their order."""
+    yield
+    if memory := sys.modules.get("fsspec.implementations.memory"):
+        memory.MemoryFileSystem.store.clear()
+        memory.MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture(scope="session")
