@@ -39,8 +39,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditional
 
 from corpuskit.generate import Generator, Sampling
 from corpuskit.generate.continuation import Continuation
-from corpuskit.generate.gpt2 import GPT2Decoder, arrange
-from corpuskit.generate.lookahead import Lookahead
+from corpuskit.generate.decoding import decoder_for
+from corpuskit.generate.gpt2 import GPT2Decoder, RoughWeights, arrange
 from corpuskit.generate.screening import Screen, can_screen
 from corpuskit.generate.ties import tie_tolerance
 
@@ -65,6 +65,12 @@ def screen_of(model: GPT2LMHeadModel) -> Screen | None:
     return Screen(weight) if can_screen(weight) else None
 
 
+def rough_of(model: GPT2LMHeadModel) -> RoughWeights | None:
+    """What `Generator` makes for the first long text of one row."""
+    screen = screen_of(model)
+    return RoughWeights(model, screen.approximate) if screen is not None else None
+
+
 def without_drafts(generator: Generator, rows: list[list[int]], new: int) -> list[list[int]]:
     """Our greedy tokens, one pass through the model each."""
     found: list[list[int]] = [[] for _ in rows]
@@ -85,7 +91,8 @@ def plain_steps(generator: Generator, rows: list[list[int]], new: int) -> Iterat
 
 def passes_of(generator: Generator, row: list[int], new: int) -> str:
     """How many passes through the model the tokens after the first take with drafts."""
-    decoder = Lookahead(GPT2Decoder(generator.model, screen_of(generator.model)))
+    model = generator.model
+    decoder = decoder_for(model, screen_of(model), rough_of(model))
     continuation = Continuation(
         decoder, [row], [row], Sampling(temperature=0), generator.vocab_size, generator.context_length,
         frozenset(), generator.model.device,

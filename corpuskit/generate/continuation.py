@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from corpuskit.generate.decoding import Decoder
+from corpuskit.generate.lookahead import Choose, Lookahead
 from corpuskit.generate.sampling import Sampling
 from corpuskit.models.seeds import derive
 
@@ -76,6 +78,23 @@ class Continuation:
         history = self._sampling.history(
             [self._said[place] for place in prompt_of], self._vocab_size, self._device
         )
+
+        def foresee() -> Choose:
+            """How the tokens of the one row will be chosen from here on, if the logits are these."""
+            generator = torch.Generator()
+            generator.set_state(generators[rows[0]].get_state())
+            past = history.copy()
+
+            def choose(logits: Tensor) -> Tensor:
+                constrained = past.constrain(logits[:, : self._vocab_size].float())
+                tokens = self._sampling.next_tokens(constrained, [generator])
+                past.extend(tokens)
+                return tokens
+
+            return choose
+
+        if isinstance(self._decoder, Lookahead):
+            self._decoder.foresee = foresee
         logits = self._decoder.start(self._prompts, self._room(windows, max_new_tokens))
         if len(samples) > 1:
             self._decoder.select(torch.tensor(prompt_of, device=self._device))

@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from corpuskit.errors import ArtifactError
-from corpuskit.generate.gpt2 import GPT2Decoder, supports
+from corpuskit.generate.gpt2 import GPT2Decoder, RoughWeights, supports
 from corpuskit.generate.lookahead import Lookahead
 from corpuskit.generate.padding import Padded, pad_left
 from corpuskit.generate.screening import Screen
@@ -40,14 +40,20 @@ class Decoder(Protocol):
         ...
 
 
-def decoder_for(model: PreTrainedModel, screen: Screen | None = None) -> Decoder:
+def decoder_for(
+    model: PreTrainedModel, screen: Screen | None = None, rough: RoughWeights | None = None
+) -> Decoder:
     """A decoder that fits the model; causal ones draft while they have a single row.
 
     With a `screen` of GPT-2's output layer only the largest logits are right, the others minus infinity.
+    With its weights in 8 bits (`rough`) the model itself makes the drafts.
     """
     if model.config.is_encoder_decoder:
         return Seq2SeqDecoder(model)
-    return Lookahead(GPT2Decoder(model, screen) if supports(model) else CausalDecoder(model))
+    if not supports(model):
+        return Lookahead(CausalDecoder(model))
+    decoder = GPT2Decoder(model, screen, rough)
+    return Lookahead(decoder, decoder if rough is not None else None)
 
 
 class CausalDecoder:

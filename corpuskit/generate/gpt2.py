@@ -26,7 +26,7 @@ the order outputs x inputs in place, a matrix at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -35,7 +35,9 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from corpuskit.generate.lookahead import Choose
 from corpuskit.generate.padding import Padded, pad_left
+from corpuskit.generate.quantized import QuantizedLinear
 from corpuskit.generate.screening import Screen
 
 _BLOCK = 16
@@ -116,14 +118,33 @@ class _Norm(NamedTuple):
         return F.layer_norm(x, (x.shape[-1],), self.weight, self.bias, self.epsilon)
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
+    """A layer: what its norms and its four products compute."""
+
     attention_norm: _Norm
-    attention_in: Linear
-    attention_out: Linear
+    attention_in: Callable[[Tensor], Tensor]
+    attention_out: Callable[[Tensor], Tensor]
     scale: float
     norm: _Norm
-    widen: Linear
-    narrow: Linear
+    widen: Callable[[Tensor], Tensor]
+    narrow: Callable[[Tensor], Tensor]
+
+
+class RoughWeights:
+    """The weights of a GPT-2 in 8 bits, to guess with.
+
+    Parameters
+    ----------
+    model : GPT2LMHeadModel
+        In float32 on the CPU, one that `supports` accepts. A quarter of its layers' size is kept.
+    logits : callable, optional
+        About the logits of its output layer, from hidden states (rows, width); default: the exact ones.
+    """
+
+    def __init__(self, model: PreTrainedModel, logits: Callable[[Tensor], Tensor] | None = None) -> None:
+        body: Any = model.transformer
+        self.blocks = [block_of(layer, QuantizedLinear) for layer in body.h]
+        self.logits = logits
 
 
 class GPT2Decoder:
@@ -136,19 +157,24 @@ class GPT2Decoder:
     screen : Screen, optional
         Of the output layer, where only the largest logit is asked for: all that cannot be it are then at
         minus infinity.
+    rough : RoughWeights, optional
+        Of the same model, for `draft`.
     """
 
     rewinds = True
 
-    def __init__(self, model: PreTrainedModel, screen: Screen | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, screen: Screen | None = None, rough: RoughWeights | None = None
+    ) -> None:
         body: Any = model.transformer
         config = model.config
         self._heads, self._width = config.n_head, config.n_embd
         self._tokens, self._positions = body.wte.weight, body.wpe.weight
-        self._blocks = [_block(block) for block in body.h]
+        self._blocks = [block_of(layer) for layer in body.h]
         self._norm = _norm(body.ln_f)
         head: Any = model.lm_head
         self._output, self._screen, self._refused = Linear(head.weight, head.bias), screen, 0
+        self._rough = rough
         # transformers' GELU with a tanh is eight operations; torch has it as one
         tanh = config.activation_function in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
         self._activation = _tanh_gelu if tanh else body.h[0].mlp.act
@@ -190,6 +216,22 @@ class GPT2Decoder:
         """Forget all but the first `length` tokens of each row, padding included."""
         self._length = length
 
+    def draft(self, token: int, count: int, choose: Choose) -> list[int]:
+        """Guess what follows `token`, with the rough weights; the cache's content is as long as before.
+
+        Their keys and values stand where the tokens that are really read will overwrite them.
+        """
+        rough, length = self._rough, self._length
+        if rough is None:
+            return []
+        last, guesses = torch.tensor([token]), list[int]()
+        for _ in range(count):
+            hidden = self._read_on(last[:, None], rough.blocks)
+            last = choose(self._output(hidden) if rough.logits is None else rough.logits(hidden))
+            guesses.append(int(last))
+        self.rewind(length)
+        return guesses
+
     def _head(self, x: Tensor) -> Tensor:
         """Logits (rows, outputs) from the last norm's output."""
         if self._screen is not None:
@@ -201,7 +243,7 @@ class GPT2Decoder:
                 self._screen = None
         return self._output(x)
 
-    def _read_on(self, tokens: Tensor) -> Tensor:
+    def _read_on(self, tokens: Tensor, blocks: Sequence[Block] | None = None) -> Tensor:
         """What `_read` gives for tokens that follow."""
         padded = self._padded
         if padded is None:
@@ -216,9 +258,11 @@ class GPT2Decoder:
         if tokens.shape[1] > 1:
             earlier = torch.ones(tokens.shape[1], length, dtype=torch.bool, device=tokens.device).tril(old)
             mask = earlier if mask is None else earlier & mask
-        return self._read(tokens, positions, mask)
+        return self._read(tokens, positions, mask, blocks)
 
-    def _read(self, tokens: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
+    def _read(
+        self, tokens: Tensor, positions: Tensor, mask: Tensor | None, blocks: Sequence[Block] | None = None
+    ) -> Tensor:
         """The last norm's output, (rows * new, width), for tokens (rows, new) that follow the cache's.
 
         Without a mask a single token sees everything, and several, of an empty cache, what is before each.
@@ -226,7 +270,7 @@ class GPT2Decoder:
         (rows, new), old = tokens.shape, self._length
         self._length = length = old + new
         x = (F.embedding(tokens, self._tokens) + positions).view(rows * new, self._width)
-        for block, cache in zip(self._blocks, self._cache, strict=True):
+        for block, cache in zip(blocks or self._blocks, self._cache, strict=True):
             # One copy of a transposed result is quicker than one each of its three parts.
             qkv = block.attention_in(block.attention_norm(x)).contiguous()
             parts = qkv.view(rows, new, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
@@ -263,17 +307,18 @@ def _norm(norm: Any) -> _Norm:
     return _Norm(norm.weight, norm.bias, norm.eps)
 
 
-def _block(block: Any) -> _Block:
-    return _Block(
-        attention_norm=_norm(block.ln_1),
-        attention_in=_linear(block.attn.c_attn),
-        attention_out=_linear(block.attn.c_proj),
-        scale=block.attn.scaling,
-        norm=_norm(block.ln_2),
-        widen=_linear(block.mlp.c_fc),
-        narrow=_linear(block.mlp.c_proj),
+def block_of(layer: Any, product: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]] = Linear) -> Block:
+    """A layer of transformers' GPT-2, its products made from weights (outputs, inputs) and biases."""
+
+    def made(matrix: Any) -> Callable[[Tensor], Tensor]:
+        return product(matrix.weight.t(), matrix.bias)
+
+    return Block(
+        attention_norm=_norm(layer.ln_1),
+        attention_in=made(layer.attn.c_attn),
+        attention_out=made(layer.attn.c_proj),
+        scale=layer.attn.scaling,
+        norm=_norm(layer.ln_2),
+        widen=made(layer.mlp.c_fc),
+        narrow=made(layer.mlp.c_proj),
     )
-
-
-def _linear(layer: Any) -> Linear:
-    return Linear(layer.weight.t(), layer.bias)

@@ -8,6 +8,7 @@ same however long the text is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -52,6 +53,14 @@ class History:
             for place, row in enumerate(rows):
                 for token in row:
                     self._remember(place, int(token))
+
+    def copy(self) -> History:
+        """One that goes on by itself."""
+        made = copy(self)
+        if self._occurred is not None:
+            made._occurred = self._occurred.clone()
+        made._last, made._followers = list(self._last), [dict(row) for row in self._followers]
+        return made
 
     def constrain(self, logits: Tensor) -> Tensor:
         """The logits (float32, (rows, tokens)) with the penalty and the forbidden n-grams applied.

@@ -18,7 +18,7 @@ from corpuskit.generate.continuation import Continuation
 from corpuskit.generate.decoding import decoder_for, first_token
 from corpuskit.generate.gpt2 import arrange, supports
 from corpuskit.generate.sampling import Sampling, SamplingOptions
-from corpuskit.generate.screening import Screen, can_screen
+from corpuskit.generate.shortcuts import Shortcuts
 from corpuskit.generate.stops import StopStrings, as_stops
 from corpuskit.generate.text import TextStream
 from corpuskit.models.devices import device_of
@@ -26,9 +26,6 @@ from corpuskit.models.loading import WeightDtype, load, load_tokenizer, vocabula
 from corpuskit.models.tokenizers import TextTokenizer
 
 Overlong = Literal["error", "window"]
-
-_SCREENED_TOKENS = 32
-"""Making a screen takes as long as it saves in so many steps, about."""
 
 
 class Generator:
@@ -76,7 +73,7 @@ class Generator:
         self.end_of_text_id = _end_of_text(model, tokenizer)
         self.end_ids = _end_ids(model, self.end_of_text_id)
         self._opening = [first_token(model)] if self.answers else []
-        self._screen: tuple[tuple[int, int], Screen] | None = None
+        self._shortcuts = Shortcuts(model, self.vocab_size)
 
     @classmethod
     def load(
@@ -260,9 +257,8 @@ class Generator:
         if chosen.beams > 1:
             return self._best(ids, max_new_tokens, chosen, num_samples, ends)
         rows: list[list[int]] = [[] for _ in range(len(ids) * num_samples)]
-        for new in self._continuation(ids, chosen, ends, max_new_tokens).steps(
-            max_new_tokens, seed, range(num_samples)
-        ):
+        continuation = self._continuation(ids, chosen, ends, max_new_tokens, num_samples)
+        for new in continuation.steps(max_new_tokens, seed, range(num_samples)):
             for row, token in new:
                 rows[row].append(token)
         return rows
@@ -303,12 +299,18 @@ class Generator:
         return TextStream(self._require_tokenizer(), [] if self.answers else ids)
 
     def _continuation(
-        self, ids: Sequence[list[int]], sampling: Sampling, ends: Collection[int], new_tokens: int
+        self,
+        ids: Sequence[list[int]],
+        sampling: Sampling,
+        ends: Collection[int],
+        new_tokens: int,
+        num_samples: int = 1,
     ) -> Continuation:
         self.model.eval()
-        screen = self._screen_for(sampling, new_tokens)
+        screen = self._shortcuts.screen(new_tokens) if sampling.is_greedy else None
+        rough = self._shortcuts.rough(new_tokens) if len(ids) * num_samples == 1 else None
         return Continuation(
-            decoder_for(self.model, screen),
+            decoder_for(self.model, screen, rough),
             ids,
             [self._said(row) for row in ids],
             sampling,
@@ -317,21 +319,6 @@ class Generator:
             ends,
             self.model.device,
         )
-
-    def _screen_for(self, sampling: Sampling, new_tokens: int) -> Screen | None:
-        """A screen of the output layer, kept for the next text; None where it is no gain."""
-        if not supports(self.model) or not sampling.is_greedy:
-            return None
-        head: Any = self.model.get_output_embeddings()
-        weight = head.weight.detach()[: self.vocab_size]
-        # Weights that were trained on since are other weights.
-        state = (weight.data_ptr(), head.weight._version)
-        if self._screen is not None and self._screen[0] == state:
-            return self._screen[1]
-        if head.bias is not None or new_tokens < _SCREENED_TOKENS or not can_screen(weight):
-            return None
-        self._screen = (state, Screen(weight))
-        return self._screen[1]
 
     def _texts(
         self,
@@ -352,7 +339,7 @@ class Generator:
                 for token in tokens:
                     texts[row] += stops[row].push(streams[row].push(token))
         else:
-            continuation = self._continuation(ids, sampling, self.end_ids, max_new_tokens)
+            continuation = self._continuation(ids, sampling, self.end_ids, max_new_tokens, len(samples))
             for new in continuation.steps(max_new_tokens, seed, samples):
                 for row, token in new:
                     texts[row] += stops[row].push(streams[row].push(token))

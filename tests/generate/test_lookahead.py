@@ -87,6 +87,63 @@ def test_every_step_sees_exactly_the_text_so_far(text, prompt):
     assert decoder.passes == recorder.passes <= decoder.steps
 
 
+class Prophet:
+    """Drafts a fixed text, and something else at the places where it is wrong."""
+
+    def __init__(self, text, known, wrong=()):
+        self.text, self.known, self.wrong, self.asked = text, known, wrong, []
+
+    def draft(self, token, count, choose):
+        place = self.known(token)
+        self.asked.append(count)
+        return [(self.text[p] + (p in self.wrong)) % 7 for p in range(place, place + count)]
+
+
+def passes_with(text, prompt, wrong):
+    """Passes, and the lengths of the drafts asked for."""
+    recorder = Recorder(text, 7)
+    prophet = Prophet(text + [0] * 9, lambda token: place + 1, wrong)
+    decoder = Lookahead(recorder, prophet)
+    decoder.foresee = lambda: lambda logits: logits.argmax(1)
+    logits = decoder.start([text[:prompt]], len(text) - prompt)
+    for place in range(prompt, len(text) - 1):
+        assert int(logits.argmax()) == text[place]
+        logits = decoder.step(torch.tensor([text[place]]))
+        assert recorder.read[: place + 1] == text[: place + 1]
+    assert decoder.passes == recorder.passes
+    return decoder.passes, prophet.asked
+
+
+RANDOM_TEXT = torch.randint(0, 7, (400,), generator=torch.Generator().manual_seed(5)).tolist()
+
+
+def test_drafts_that_come_true_grow_and_those_that_do_not_are_given_up():
+    passes, asked = passes_with(RANDOM_TEXT, 4, ())
+    assert asked[:6] == [3, 4, 5, 6, 7, 8]
+    assert max(asked) == 8
+    assert passes <= 395 // 9 + 12
+    passes, asked = passes_with(RANDOM_TEXT, 4, set(range(400)))
+    assert 380 <= passes <= 395  # the text's own past still guesses
+    assert len(asked) < 12
+    assert asked[-1] == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sets(st.integers(0, 120)), st.integers(1, 20))
+def test_what_is_drafted_does_not_change_what_is_read(wrong, prompt):
+    passes_with(RANDOM_TEXT[:120], prompt, wrong)
+
+
+def test_nobody_drafts_without_knowing_how_tokens_are_chosen():
+    recorder = Recorder(RANDOM_TEXT, 7)
+    prophet = Prophet(RANDOM_TEXT, lambda token: 0)
+    decoder = Lookahead(recorder, prophet)
+    decoder.start([RANDOM_TEXT[:5]], 50)
+    for token in RANDOM_TEXT[5:40]:
+        decoder.step(torch.tensor([token]))
+    assert prophet.asked == []
+
+
 def test_a_text_that_repeats_itself_takes_an_eighth_of_the_passes():
     text = [5, 1, 4, 2] * 60
     decoder = Lookahead(Recorder(text, 6))
