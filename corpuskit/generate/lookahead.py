@@ -189,7 +189,8 @@ class Lookahead:
             self._ahead.clear()
         self.decoder.rewind(known)
         self.passes += 1
-        draft = self._draft(token, self._text, self._room - len(self._text))
+        # The last token is chosen and never read.
+        draft = self._draft(token, self._text, max(0, self._room - len(self._text) - 1))
         if not draft:
             return self.decoder.step(tokens)
         read = self.decoder.extend(torch.tensor([[token, *draft]], device=tokens.device))
@@ -198,12 +199,12 @@ class Lookahead:
 
     def _draft(self, token: int, text: Phrases, room: int) -> list[int]:
         """What to read along after `token`, at most `room` tokens."""
+        drafter, foresee, size = self._drafter, self.foresee, min(self._trust.size, room)
+        if drafter is not None and foresee is not None and size and self._recalled < _SURE:
+            self._drafted = size
+            return drafter.draft(token, size, foresee())
         self._drafted = 0
-        own = self._trust.size if self._drafter is not None and self.foresee is not None else 0
-        if self._drafter is None or self.foresee is None or not own or self._recalled >= _SURE:
-            return text.guess(max(0, min(_RECALLED[min(self._recalled, 2)], room)))
-        self._drafted = max(0, min(own, room))
-        return self._drafter.draft(token, self._drafted, self.foresee()) if self._drafted else []
+        return text.guess(min(_RECALLED[min(self._recalled, 2)], room))
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows; drafting ends where they become several."""
