@@ -72,9 +72,14 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):  # there is no directory to look in, say
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise disk_full(final) from error
         raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the system refused a write for want of space: a disk, a quota or a limit of a file's size."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def disk_full(path: str | os.PathLike) -> ResourceError:

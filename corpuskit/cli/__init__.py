@@ -7,14 +7,17 @@ that the same command resumes; anything else is a bug and says where its traceba
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from corpuskit.errors import CorpuskitError
+from corpuskit.files import disk_full, is_disk_full
 
 USER_ERROR, INTERNAL_ERROR, TRY_LATER, INTERRUPTED = 2, 70, 75, 130
 
@@ -26,6 +29,8 @@ def main() -> None:
     warnings.showwarning = _print_note
     try:
         code = app(standalone_mode=False, prog_name="corpuskit")
+        if sys.stdout is not None:  # closed by whoever started the command
+            sys.stdout.flush()
         if code == INTERRUPTED:  # typer turns the signal into an exit code
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
@@ -47,6 +52,9 @@ def main() -> None:
         if hasattr(error, "format_message"):  # typer's own errors: unknown options, wrong types
             _print_usage_error(error)
             sys.exit(USER_ERROR)
+        if is_disk_full(error):
+            print_error(disk_full(getattr(error, "filename", None) or _discard_output()))
+            sys.exit(USER_ERROR)
         with tempfile.NamedTemporaryFile(
             "w", prefix="corpuskit-", suffix=".log", delete=False, encoding="utf-8"
         ) as log:
@@ -54,6 +62,13 @@ def main() -> None:
         print(f"internal error: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"  this is a bug in corpuskit; the traceback is in {Path(log.name)}", file=sys.stderr)
         sys.exit(INTERNAL_ERROR)
+
+
+def _discard_output() -> str:
+    """Where a write without a file's name fails. What is still to be written would fail again at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return "standard output"
 
 
 def _print_usage_error(error: Any) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from corpuskit.files import disk_full, sync_directory
+from corpuskit.files import disk_full, is_disk_full, sync_directory
 
 
 def _says_disk_full(error: Exception) -> bool:
@@ -21,7 +21,7 @@ def _says_disk_full(error: Exception) -> bool:
     torch's zip writer says only that a write failed, which on a file of its own means just that.
     """
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return is_disk_full(error)
     return os.strerror(errno.ENOSPC) in str(error) or "PytorchStreamWriter failed" in str(error)
 
 

@@ -28,7 +28,7 @@ from typing import BinaryIO
 import xxhash
 
 from corpuskit.errors import ArtifactError, ConfigError, ResourceError
-from corpuskit.files import disk_full, sync_directory
+from corpuskit.files import disk_full, is_disk_full, sync_directory
 from corpuskit.shards.manifest import ShardEntry
 
 _CHUNK_BYTES = 4 << 20
@@ -212,7 +212,7 @@ class ShardCache:
                 yield file
         except BaseException as error:
             temporary.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise disk_full(temporary) from error
             raise
 
@@ -225,7 +225,7 @@ class ShardCache:
                     _take_space(file.fileno(), size)
                     return file
                 except OSError as error:
-                    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    if not is_disk_full(error):
                         raise
                     if not self._evict_one(keep=temporary.name):
                         raise disk_full(temporary) from error

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corpuskit.errors import ArtifactError, ConfigError, InputError, LedgerError, MismatchError, ResourceError
-from corpuskit.files import atomic_path, checksum, disk_full, is_temporary
+from corpuskit.files import atomic_path, checksum, disk_full, is_disk_full, is_temporary
 from corpuskit.ingest.attempts import redact
 from corpuskit.ingest.remote import is_url, local_path
 from corpuskit.shards.manifest import MANIFEST_NAME
@@ -52,7 +52,7 @@ def full_disk_hint(how: str) -> Iterator[None]:
                     where=str(error.filename or "the output directory"),
                     hint="check its permissions, or choose another directory",
                 ) from error
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_disk_full(error):
                 raise
             full = disk_full(error.filename or "the output directory")
         else:
@@ -83,7 +83,7 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise disk_full(directory) from error
         raise InputError(
             f"cannot be used as output directory: {error.strerror}",
@@ -152,7 +152,7 @@ def link_or_copy(source: Path, target: Path) -> None:
         try:
             os.link(source, temporary)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_disk_full(error):
                 raise
             shutil.copyfile(source, temporary)
 

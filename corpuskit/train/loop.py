@@ -9,7 +9,6 @@ learning rate, dropout and every objective's random choices.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -20,7 +19,7 @@ import torch
 
 from corpuskit import shards
 from corpuskit.errors import ConfigError, MismatchError, ResourceError, TaskError
-from corpuskit.files import disk_full
+from corpuskit.files import disk_full, is_disk_full
 from corpuskit.jobs import usable_cores
 from corpuskit.models.blocks import blocks_of
 from corpuskit.models.devices import device_of
@@ -127,7 +126,7 @@ def fit(
             "lower train.sequence_length, or set train.gradient_checkpointing",
         ) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
         raise disk_full(output_dir) from error
     finally:

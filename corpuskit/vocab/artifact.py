@@ -6,7 +6,6 @@ or directories: the same vocabulary is the same bytes. `unpack_artifact` puts it
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpuskit.errors import ArtifactError, ConfigError, InputError
-from corpuskit.files import disk_full, sync_directory
+from corpuskit.files import disk_full, is_disk_full, sync_directory
 from corpuskit.vocab import exports, huggingface, piece_json
 from corpuskit.vocab.bytelevel import ByteLevelBPE
 from corpuskit.vocab.pieces import SentencePieceModel
@@ -150,7 +149,7 @@ def write_directory(directory: Path, content: Mapping[str, bytes]) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         if old.exists() and not directory.exists():
             old.rename(directory)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise disk_full(directory) from error
         raise InputError(
             f"the tokenizer cannot be written: {error.strerror}",

@@ -1,6 +1,10 @@
 """What the command line prints when something is wrong with the command itself."""
 
+import errno
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +49,28 @@ def test_an_interrupt_says_that_the_same_command_resumes(monkeypatch, capsys):
 
 def test_success_exits_with_zero(monkeypatch, capsys):
     assert run(monkeypatch, "--version") == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_no_bug(monkeypatch, capsys, number):
+    def fails(**options):
+        raise OSError(number, os.strerror(number), "there/file")
+
+    monkeypatch.setattr(app_module, "app", fails)
+    assert run(monkeypatch, "clean") == cli.USER_ERROR
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: no space left")
+    assert lines[1].split() == ["where:", "there/file"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_output_that_cannot_be_written_is_an_error_also_when_the_command_ends(argument):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "corpuskit.cli", argument], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == cli.USER_ERROR
+    lines = ended.stderr.splitlines()
+    assert [line.partition(":")[0].strip() for line in lines] == ["error", "where", "to do"]
+    assert "standard output" in lines[1]

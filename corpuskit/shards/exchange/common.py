@@ -10,7 +10,6 @@ the file without which nothing opens and it comes last, or the whole directory a
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -27,7 +26,7 @@ import xxhash
 
 from corpuskit.documents import document_id
 from corpuskit.errors import ArtifactError, InputError, MismatchError
-from corpuskit.files import checksum, disk_full, sync_directory, write_json
+from corpuskit.files import checksum, disk_full, is_disk_full, sync_directory, write_json
 from corpuskit.shards.encoding import EncodedDocuments
 from corpuskit.shards.manifest import EndOfDocument, Manifest, TokenizerLike
 from corpuskit.shards.reader import TokenDataset
@@ -335,7 +334,7 @@ def atomic_directory(directory: Path) -> Iterator[Path]:
         sync_directory(directory.parent)
     except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise disk_full(directory) from error
         raise
 
