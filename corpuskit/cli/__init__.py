@@ -24,10 +24,10 @@ USER_ERROR, INTERNAL_ERROR, TRY_LATER, INTERRUPTED = 2, 70, 75, 130
 
 def main() -> None:
     """Entry point of the `corpuskit` command."""
-    from corpuskit.cli.app import app
-
     warnings.showwarning = _print_note
     try:
+        from corpuskit.cli.app import app  # half a second, in which somebody may think better of it
+
         code = app(standalone_mode=False, prog_name="corpuskit")
         if sys.stdout is not None:  # closed by whoever started the command
             sys.stdout.flush()

@@ -47,6 +47,16 @@ def test_an_interrupt_says_that_the_same_command_resumes(monkeypatch, capsys):
     assert "the same command resumes" in capsys.readouterr().err
 
 
+def test_an_interrupt_while_the_commands_load_is_one_too(monkeypatch, capsys):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "corpuskit.cli.app", Interrupted())
+    assert run(monkeypatch, "clean") == cli.INTERRUPTED
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_success_exits_with_zero(monkeypatch, capsys):
     assert run(monkeypatch, "--version") == 0
 
