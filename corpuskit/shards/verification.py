@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import pyarrow as pa
 
@@ -93,6 +93,10 @@ class Report:
             )
 
 
+Found = tuple[tuple[int, int] | None, list[Problem]]
+"""Of one shard: its documents and tokens, if it can be mapped, and everything that is wrong with it."""
+
+
 def verify(directory: str | os.PathLike) -> Report:
     """Read a whole dataset and list what is wrong with it.
 
@@ -116,51 +120,86 @@ def verify(directory: str | os.PathLike) -> Report:
     ResourceError
         If the temporary directory has no room for a shard.
     """
-    address = str(directory)
-    if is_url(address):
-        plain = local_path(address)
-        if plain is None:
-            from corpuskit.shards.remote_verification import verify_remote
+    dataset = suspect(str(directory))
+    manifest = dataset.manifest()
+    found = [] if isinstance(manifest, Problem) else [dataset.shard(e, manifest) for e in manifest.shards]
+    return report(dataset, manifest, found)
 
-            return verify_remote(address)
-        address = plain
-    root = Path(address)
-    if not (root / MANIFEST_NAME).exists():
-        load_manifest(root)
+
+class Suspect(Protocol):
+    """A dataset to verify, wherever it lies."""
+
+    name: str
+
+    def manifest(self) -> Manifest | Problem:
+        """`dataset.json`, or what is wrong with it; `ArtifactError` if there is none."""
+        ...
+
+    def shard(self, entry: ShardEntry, manifest: Manifest) -> Found:
+        """What is found of a shard."""
+        ...
+
+    def shard_names(self) -> list[str]:
+        """Shard files that are there, listed or not, as far as that can be known."""
+        ...
+
+    def tokenizer_problems(self, manifest: Manifest) -> list[Problem]:
+        """What is wrong with the tokenizer beside the shards."""
+        ...
+
+
+def suspect(address: str) -> Suspect:
+    """The dataset in a directory or behind a URL."""
+    if not is_url(address):
+        return _Directory(Path(address))
+    plain = local_path(address)
+    if plain is not None:
+        return _Directory(Path(plain))
+    from corpuskit.shards.remote_verification import RemoteSuspect
+
+    return RemoteSuspect(address)
+
+
+class _Directory:
+    def __init__(self, root: Path) -> None:
+        self._root, self.name = root, str(root)
+
+    def manifest(self) -> Manifest | Problem:
+        if not (self._root / MANIFEST_NAME).exists():
+            load_manifest(self._root)  # says what is there instead
+        return read_manifest(self._root)
+
+    def shard(self, entry: ShardEntry, manifest: Manifest) -> Found:
+        return verify_shard(self._root / entry.name, entry, manifest)
+
+    def shard_names(self) -> list[str]:
+        return [path.name for path in sorted(self._root.glob("shard-*.arrow"))]
+
+    def tokenizer_problems(self, manifest: Manifest) -> list[Problem]:
+        return tokenizer_problems(self._root, manifest)
+
+
+def read_manifest(directory: Path) -> Manifest | Problem:
+    """The `dataset.json` that is there, or what is wrong with it."""
     try:
-        manifest = load_manifest(root, allow_incomplete=True)
+        return load_manifest(directory, allow_incomplete=True)
     except ArtifactError as error:
-        return Report(str(root), 0, 0, 0, (Problem("manifest", MANIFEST_NAME, error.what),))
-    found = [verify_shard(root / entry.name, entry, manifest) for entry in manifest.shards]
-    return report_of_directory(root, manifest, found)
+        return Problem("manifest", MANIFEST_NAME, error.what)
 
 
-def report_of_directory(
-    root: Path, manifest: Manifest, found: Sequence[tuple[tuple[int, int] | None, list[Problem]]]
-) -> Report:
-    """The report on a directory, given what was found of each of its shards."""
-    names = [path.name for path in sorted(root.glob("shard-*.arrow"))]
-    return report(str(root), manifest, found, names, tokenizer_problems(root, manifest))
-
-
-def report(
-    directory: str,
-    manifest: Manifest,
-    found: Sequence[tuple[tuple[int, int] | None, list[Problem]]],
-    names: Sequence[str],
-    of_tokenizer: Sequence[Problem],
-) -> Report:
-    """What was found put together.
+def report(dataset: Suspect, manifest: Manifest | Problem, found: Sequence[Found]) -> Report:
+    """What was found, put together.
 
     Parameters
     ----------
-    found
-        Of each shard in order: its documents and tokens, if it can be mapped, and its problems.
-    names
-        Shard files that are there, listed or not.
-    of_tokenizer
-        Problems of the tokenizer.
+    dataset : Suspect
+    manifest : Manifest or Problem
+        As `dataset` gives it.
+    found : sequence of Found
+        Of each shard of the manifest, in order.
     """
+    if isinstance(manifest, Problem):
+        return Report(dataset.name, 0, 0, 0, (manifest,))
     problems: list[Problem] = []
     if not manifest.complete:
         problems.append(Problem("incomplete", MANIFEST_NAME, "the writer did not finish"))
@@ -173,12 +212,13 @@ def report(
     listed = {entry.name for entry in (*manifest.shards, *waiting)}
     problems.extend(
         Problem("unlisted", name, "dataset.json does not know this shard")
-        for name in names
+        for name in dataset.shard_names()
         if name not in listed
     )
     counts = [count for count, _ in found if count is not None]
     documents, tokens = sum(count[0] for count in counts), sum(count[1] for count in counts)
-    return Report(directory, len(counts), documents, tokens, (*problems, *of_tokenizer))
+    problems.extend(dataset.tokenizer_problems(manifest))
+    return Report(dataset.name, len(counts), documents, tokens, tuple(problems))
 
 
 def tokenizer_problems(directory: Path, manifest: Manifest) -> list[Problem]:
@@ -190,10 +230,8 @@ def tokenizer_problems(directory: Path, manifest: Manifest) -> list[Problem]:
     return []
 
 
-def verify_shard(
-    path: Path, entry: ShardEntry, manifest: Manifest
-) -> tuple[tuple[int, int] | None, list[Problem]]:
-    """Documents and tokens of one shard, if it can be mapped, and everything that is wrong with it."""
+def verify_shard(path: Path, entry: ShardEntry, manifest: Manifest) -> Found:
+    """What is found of the shard in a file."""
     problems: list[Problem] = []
 
     def attempt(kind: ProblemKind, check, *arguments) -> None:
