@@ -19,6 +19,7 @@ from corpuskit.cli import (
     search,
     segment,
     shards,
+    split,
     vocab,
 )
 
@@ -56,6 +57,7 @@ app.command("clean")(clean.clean)
 app.command("dedup")(documents.dedup)
 app.command("dedup-substrings")(dedup_more.dedup_substrings)
 app.command("decontaminate")(dedup_more.decontaminate)
+app.command("split")(split.split)
 app.command("prepare")(models.prepare)
 app.command("train")(models.train)
 app.command("search")(search.search)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from corpuskit.cli import shards_exchange
+from corpuskit.cli.documents import run_with_progress
 from corpuskit.cli.parameters import options_named
 from corpuskit.cli.road import DEFAULT_WORKERS, Address, EngineName, Workers, engine_of
 
@@ -61,7 +63,7 @@ def shards_write(
 
     Arrow files that corpuskit wrote keep their documents' ids; of other files they are made anew.
     """
-    from corpuskit.cli.shards_writing import encode_files
+    from corpuskit.pipeline.dataset_writing import encode_files
     from corpuskit.shards.directories import require_local
 
     made = encode_files(
@@ -73,7 +75,7 @@ def shards_write(
         end_of_document=end_of_document,
         word_starts=word_starts,
         read_options=_read_options(format_, text_column),
-        workers=workers,
+        run_job=partial(run_with_progress, workers=workers),
     )
     _say_made(made, output)
 
@@ -95,7 +97,7 @@ def shards_append(
 
     Until it is done the dataset opens as it was before.
     """
-    from corpuskit.cli.shards_writing import encode_files
+    from corpuskit.pipeline.dataset_writing import encode_files
     from corpuskit.shards.directories import TOKENIZER_NAME, require_local
     from corpuskit.shards.manifest import load_manifest
 
@@ -109,7 +111,7 @@ def shards_append(
         end_of_document=load_manifest(directory).end_of_document,
         word_starts=word_starts,
         read_options=_read_options(format_, text_column),
-        workers=workers,
+        run_job=partial(run_with_progress, workers=workers),
     )
     _say_made(made, dataset)
 
@@ -219,8 +221,8 @@ def shards_repair(
 ) -> None:
     """Put damaged shards back from a copy, or drop them and say what is lost."""
     from corpuskit.cli.outputs import require_writable
-    from corpuskit.cli.shards_writing import give_up_work
     from corpuskit.files import write_text
+    from corpuskit.pipeline.dataset_writing import give_up_work
     from corpuskit.shards import repair
     from corpuskit.shards.directories import require_local
 

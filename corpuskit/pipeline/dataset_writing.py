@@ -1,4 +1,4 @@
-"""What `corpuskit shards write` and `append` do: read, encode in parallel, publish.
+"""A token dataset from files: read, encode in parallel, publish.
 
 The work lies in ``OUTPUT/.work`` until the dataset is whole. Its `call.json` says what the work is for, so
 that the same command goes on after any interruption, another one is told what differs, and a
@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from corpuskit.jobs import Slice
-    from corpuskit.shards import Manifest, Operation
+import pyarrow as pa
+import xxhash
+from pyarrow import ipc
+
+from corpuskit.documents import ID, TEXT
+from corpuskit.engine import JobResult, hold
+from corpuskit.errors import ArtifactError, MismatchError
+from corpuskit.files import arrow_path, write_json
+from corpuskit.ingest import IngestJob, ReadOptions
+from corpuskit.ingest.inputs import expand_inputs
+from corpuskit.ingest.remote import is_url
+from corpuskit.jobs import Job, Slice
+from corpuskit.shards import Manifest, Operation, ShardsJob, publish, publish_appended
+from corpuskit.shards.directories import TOKENIZER_NAME, copy_files, make_directory, require_no_dataset
+from corpuskit.shards.job import planned_layout, require_appendable
+from corpuskit.shards.manifest import CALL_NAME, MANIFEST_NAME, WORK_NAME, EndOfDocument, load_manifest
+from corpuskit.shards.word_starts import segmenter_version
+from corpuskit.vocab import Tokenizer
+
+RunJob = Callable[[str, Job, Path], JobResult]
+"""Runs a job below a directory, and calls it by a name for those who watch."""
 
 
 def encode_files(
@@ -25,10 +42,10 @@ def encode_files(
     tokenizer_directory: Path,
     *,
     shard_tokens: int,
-    end_of_document: Any,
+    end_of_document: EndOfDocument,
     word_starts: str | None,
-    read_options: Any,
-    workers: int,
+    read_options: ReadOptions,
+    run_job: RunJob,
 ) -> tuple[Manifest, int] | None:
     """Encode files into a dataset (`name` is ``write``) or to the end of one (``append``).
 
@@ -37,20 +54,6 @@ def encode_files(
     tuple of Manifest and int, or None
         The dataset, and how many records could not be read; None if the same call was finished before.
     """
-    from corpuskit.cli.documents import run_with_progress
-    from corpuskit.files import write_json
-    from corpuskit.shards import Operation, ShardsJob, publish, publish_appended
-    from corpuskit.shards.directories import (
-        TOKENIZER_NAME,
-        copy_files,
-        make_directory,
-        require_no_dataset,
-    )
-    from corpuskit.shards.job import planned_layout, require_appendable
-    from corpuskit.shards.manifest import CALL_NAME, MANIFEST_NAME, WORK_NAME, load_manifest
-    from corpuskit.shards.word_starts import segmenter_version
-    from corpuskit.vocab import Tokenizer
-
     tokenizer = Tokenizer.load(tokenizer_directory)
     files = _identities(inputs, read_options.format)
     options = {
@@ -83,7 +86,7 @@ def encode_files(
     _require_same_call(call, operation, files)
     if not call.exists():
         write_json(call, {"operation": operation.to_dict(), "files": files})
-    documents, unread = _documents(inputs, work, read_options, workers)
+    documents, unread = _documents(inputs, work, read_options, run_job)
     job = ShardsJob(
         documents=documents,
         tokenizer_dir=str(tokenizer_directory.absolute()),
@@ -91,7 +94,7 @@ def encode_files(
         end_of_document=end_of_document,
         word_starts=word_starts,
     )
-    result = run_with_progress("encode", job, work, workers)
+    result = run_job("encode", job, work)
     entries = result.entries["encode"]
     if name == "append":
         manifest = publish_appended(entries, output, tokenizer, operation)
@@ -103,30 +106,19 @@ def encode_files(
 
 
 def _documents(
-    inputs: Sequence[str], work: Path, read_options: Any, workers: int
+    inputs: Sequence[str], work: Path, read_options: ReadOptions, run_job: RunJob
 ) -> tuple[tuple[Slice, ...], int]:
     """Document parts to encode: the inputs themselves where corpuskit wrote them, else what they hold."""
-    from corpuskit.cli.documents import run_with_progress
-    from corpuskit.ingest import IngestJob
-    from corpuskit.ingest.inputs import expand_inputs
-
     expanded = expand_inputs(inputs, format=read_options.format)
     if all(_is_part(file.path, file.format) for file in expanded.files):
         expanded.warn_ignored()
         return tuple(file.as_slice() for file in expanded.files), 0
-    result = run_with_progress("read", IngestJob(inputs=tuple(inputs), options=read_options), work, workers)
+    result = run_job("read", IngestJob(inputs=tuple(inputs), options=read_options), work)
     return tuple(part.as_slice() for part in result.outputs("kept")), result.tally.num_quarantined
 
 
 def _is_part(path: str, format: str) -> bool:
     """Whether a file holds documents as corpuskit writes them, with ids that are to stay."""
-    import pyarrow as pa
-    from pyarrow import ipc
-
-    from corpuskit.documents import ID, TEXT
-    from corpuskit.files import arrow_path
-    from corpuskit.ingest.remote import is_url
-
     if format != "arrow" or is_url(path):
         return False
     try:
@@ -139,7 +131,6 @@ def _is_part(path: str, format: str) -> bool:
 
 def _identities(inputs: Sequence[str], format: str) -> dict[str, str]:
     """What each input file is known by: size and modification time, or what its server says."""
-    from corpuskit.ingest.inputs import expand_inputs
 
     found = {}
     for file in expand_inputs(inputs, format=format).files:
@@ -152,7 +143,6 @@ def _identities(inputs: Sequence[str], format: str) -> dict[str, str]:
 
 
 def _digest(files: dict[str, str]) -> str:
-    import xxhash
 
     return xxhash.xxh3_128_hexdigest(json.dumps(sorted(files.items())).encode())
 
@@ -163,7 +153,6 @@ def _is_finished(stored: Manifest, operation: Operation) -> bool:
 
 
 def _refuse(output: Path, stored: Manifest, operation: Operation) -> None:
-    from corpuskit.errors import ArtifactError
 
     before = stored.operation
     reason = "" if before is None else f", which was made otherwise: {before.difference(operation)}"
@@ -176,8 +165,6 @@ def _refuse(output: Path, stored: Manifest, operation: Operation) -> None:
 
 def _require_same_call(call: Path, operation: Operation, files: dict[str, str]) -> None:
     """Raise unless the work that lies there is for the same call."""
-    from corpuskit.errors import MismatchError
-    from corpuskit.shards import Operation
 
     try:
         stored = json.loads(call.read_text(encoding="utf-8"))
@@ -211,8 +198,6 @@ def give_up_work(output: Path) -> bool:
     LedgerError
         If one is still running.
     """
-    from corpuskit.engine.holding import hold
-    from corpuskit.shards.manifest import WORK_NAME
 
     work = output / WORK_NAME
     if not work.is_dir():
