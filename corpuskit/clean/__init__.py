@@ -9,6 +9,7 @@ from corpuskit.clean.classifier import QualityModel, QualityScore
 from corpuskit.clean.cleaner import Cleaner, Explanation, RuleVerdict, StepRun
 from corpuskit.clean.decode import Decoded, decode
 from corpuskit.clean.extract import Page, PageOverBudget, extract
+from corpuskit.clean.fragments import Markup
 from corpuskit.clean.lines import BoilerplateLines
 from corpuskit.clean.normalize import Normalize, normalize_text
 from corpuskit.clean.perplexity import Perplexity, PerplexityModel
@@ -28,6 +29,7 @@ __all__ = [
     "Decoded",
     "Explanation",
     "Language",
+    "Markup",
     "MeasuredStep",
     "Normalize",
     "PRESETS",

