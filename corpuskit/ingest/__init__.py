@@ -20,6 +20,8 @@ _NAMES = {
     "Inputs": "corpuskit.ingest.inputs",
     "expand_inputs": "corpuskit.ingest.inputs",
     "plan_slices": "corpuskit.ingest.inputs",
+    "SplitJob": "corpuskit.ingest.split",
+    "Splitter": "corpuskit.ingest.split",
 }
 
 __all__ = list(_NAMES)
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from corpuskit.ingest.job import IngestJob as IngestJob
     from corpuskit.ingest.reader import read as read
     from corpuskit.ingest.reader import read_slice as read_slice
+    from corpuskit.ingest.split import SplitJob as SplitJob
+    from corpuskit.ingest.split import Splitter as Splitter
 
 
 def __getattr__(name: str) -> Any:

@@ -148,12 +148,12 @@ class IngestConfig:
 def ingest_task(task: Task, workspace: Workspace) -> Outcome:
     """Read the task's slices, apply the steps, write the parts."""
     config: IngestConfig = task.config
-    progress = _Progress(task, workspace)
+    progress = SliceProgress(task, workspace)
     survey = None if config.survey is None else Survey(config.survey)
     take = None if survey is None else survey.take
     with DocumentSink(workspace, config.part_bytes, config.dropped_text, take) as sink:
         slice_index, position, records = sink.position or (0, 0, 0)
-        verdicts = _Verdicts(workspace)
+        verdicts = StoredVerdicts(workspace)
         for item in read_slices(task.inputs, config.options, slice_index, position, verdicts):
             if config.limit is not None:
                 item.cut(config.limit - records)
@@ -179,7 +179,7 @@ def _masked(steps: Sequence[Step], items: Sequence[Quarantined]) -> list[Quarant
     return list(items)
 
 
-class _Verdicts:
+class StoredVerdicts:
     """Web pages that ended their process, kept with the task so that a resumed run decides the same."""
 
     def __init__(self, workspace: Workspace) -> None:
@@ -236,7 +236,7 @@ def _culprit(step: Step, batch: DocumentBatch) -> str:
     return f"{ids[0]} to {ids[-1]} (each alone passes)"
 
 
-class _Progress:
+class SliceProgress:
     """Reports the bytes of slices as they are read; the sum is the task's input size."""
 
     def __init__(self, task: Task, workspace: Workspace) -> None:

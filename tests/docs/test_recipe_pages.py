@@ -37,9 +37,9 @@ TOY = {
     r"--size \d+": "--size 1500",
     r"--max-new-tokens \d+": "--max-new-tokens 6",
     r"--nsamples \d+": "--nsamples 2",
-    r"% 100 == 0": "% 16 == 0",
+    r"--held-out 0\.01": "--held-out 0.06",
 }
-WORKERS = re.compile(r"(clean|dedup|decontaminate|shards write)\b")
+WORKERS = re.compile(r"(clean|dedup|split|decontaminate|shards write)\b")
 
 
 def toy(code: str) -> str:
