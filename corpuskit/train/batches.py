@@ -133,12 +133,11 @@ def shifted(labels: np.ndarray, segments: np.ndarray, start_id: int) -> np.ndarr
 def held_out_batches(
     sources: Sequence[Source], batch_size: int, sequences: int, special: SpecialTokens, seed: int, fixed: bool
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """One pass over the first `sequences` samples of each source, in stored order."""
+    """One pass over `sequences` samples of each source, spread over all of it, in stored order."""
     for source in sources:
-        count = min(len(source), sequences)
-        if count:
-            few = source.limited(count)
-            size = min(batch_size, count)
+        few = source.spread(sequences)
+        if len(few):
+            size = min(batch_size, len(few))
             options: dict[str, Any] = {"shuffle": False, "epochs": 1, "drop_last": False, "seed": seed}
             yield from ObjectiveLoader(few, size, special, "held out", fixed, **options)
 

@@ -123,8 +123,8 @@ class TrainConfig:
     held_out : float
         Share of the sequences, the last of the dataset, that are never trained on.
     eval_every, eval_sequences : int
-        Every how many updates (0: never) the loss on how many held-out sequences (of each dataset) is
-        measured.
+        Every how many updates (0: never) the loss on how many held-out sequences is measured. They are
+        always the same, evenly spread over what each dataset holds out; all of it if there are no more.
     patience : int
         Stop when so many measurements in a row were no better than the best (0: never). The model that
         is saved at the end is then the best, of which a checkpoint is kept.
@@ -148,7 +148,7 @@ class TrainConfig:
     sample_every, sample_tokens : int
         Every how many updates (0: never) a text is generated, and how long. Not for masked models.
     sample_prompt : str
-        What it begins with, or what an encoder-decoder answers; empty: a new document, or the first
+        What it begins with, or what an encoder-decoder answers; empty: a new document, or two
         held-out inputs, with their targets beside.
     threads : int or None
         CPU threads of torch. Sums depend on it in the last bits, so it is kept in checkpoints;

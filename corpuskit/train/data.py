@@ -38,31 +38,48 @@ class Source:
         Which of the rows.
     whole : bool
         Take a row as one document, as windows over the stream are.
+    count : int, optional
+        How many of the rows, evenly spread; by default all.
     """
 
     def __init__(
-        self, rows: Any, objective: Objective, sequence_length: int, start: int, stop: int, whole: bool
+        self,
+        rows: Any,
+        objective: Objective,
+        sequence_length: int,
+        start: int,
+        stop: int,
+        whole: bool,
+        count: int | None = None,
     ) -> None:
         self._rows, self.objective, self.sequence_length = rows, objective, sequence_length
         self._start, self._stop, self._whole = start, stop, whole
+        self._count = stop - start if count is None else count
         self.fingerprint = rows.fingerprint
-        self.policy = f"{rows.policy}[{start}:{stop}]"
+        self.policy = f"{rows.policy}[{start}:{stop}]" + ("" if count is None else f"/{count}")
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return self._count
 
-    def limited(self, count: int) -> Source:
-        """The first `count` samples."""
-        stop = min(self._stop, self._start + count)
-        return Source(self._rows, self.objective, self.sequence_length, self._start, stop, self._whole)
+    def spread(self, count: int) -> Source:
+        """`count` of the samples, the middle ones of as many equal parts; all if there are no more.
+
+        Neighbouring samples are often of one document or of one source, so the first few say little
+        about the rest.
+        """
+        if count >= len(self):
+            return self
+        return Source(
+            self._rows, self.objective, self.sequence_length, self._start, self._stop, self._whole, count
+        )
 
     def gather(self, indices: np.ndarray, out: np.ndarray) -> None:
         """The ids alone, as every `SampleSource` gives them."""
-        self._rows.gather(np.asarray(indices) + self._start, out)
+        self._rows.gather(self._row_of(indices), out)
 
     def samples(self, indices: np.ndarray) -> list[Sample]:
         """Samples `indices` with the documents and parallel columns that the objective needs."""
-        indices = np.asarray(indices) + self._start
+        indices = self._row_of(indices)
         length = self._rows.sequence_length
         ids = np.empty((len(indices), length), np.int64)
         self._rows.gather(indices, ids)
@@ -83,6 +100,12 @@ class Source:
             Sample(ids[row, :size], starts, {name: values[row, :size] for name, values in columns.items()})
             for row, (size, starts) in enumerate(parts)
         ]
+
+    def _row_of(self, indices: np.ndarray) -> np.ndarray:
+        indices, rows = np.asarray(indices), self._stop - self._start
+        if self._count != rows:
+            indices = (2 * indices + 1) * rows // (2 * self._count)
+        return indices + self._start
 
 
 class DocumentTails:

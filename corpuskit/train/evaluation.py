@@ -1,5 +1,9 @@
 """The loss on held-out samples, shared out among the processes of a run.
 
+The samples lie evenly over all that is held out (`Source.spread`). The first of them would be of one or
+two documents, which may be easier or harder than the rest by half a nat. They are the same at every
+measurement of a run, before and after a resume.
+
 The batches are the same for any number of processes, each process takes every n-th of them, and their
 sums are added up in the order of the batches: so equal weights have a loss that is equal to the last bit
 whatever the number of processes. A batch has some 8,000 tokens: enough to keep a GPU busy, few enough that

@@ -1,6 +1,6 @@
 """Texts that a model writes while it is trained, so that a reader sees what the loss means.
 
-A causal model goes on from ``sample_prompt``. An encoder-decoder answers it, or, where it is empty, the first
+A causal model goes on from ``sample_prompt``. An encoder-decoder answers it, or, where it is empty, two
 held-out inputs, always the same, and what it should have answered stands beside.
 """
 
@@ -61,7 +61,7 @@ def write_sample(
             prompt, length = config.sample_prompt, config.sample_tokens
             return str(generator.generate(prompt, max_new_tokens=length, seed=config.seed))
         generator = Generator(model)  # its ids may be above the tokenizer's: sentinels
-        examples = _first_examples(held_out, special, config.seed)
+        examples = _examples(held_out, special, config.seed)
         answers = generator.generate_ids([ids for ids, _ in examples], config.sample_tokens)
     return "\n\n".join(
         f"{_shown(ids, tokenizer, special)}\n→ {_shown(answer, tokenizer, special)}\n"
@@ -70,13 +70,14 @@ def write_sample(
     )
 
 
-def _first_examples(
+def _examples(
     held_out: Sequence[Source], special: SpecialTokens, seed: int
 ) -> list[tuple[list[int], list[int]]]:
-    """Input and target of the first documents that are held out, taken from each dataset in turn."""
+    """Inputs and targets from all over what is held out, taken from each dataset in turn."""
     found = []
+    spread = [source.spread(_ANSWERS) for source in held_out]
     for number in range(_ANSWERS):
-        for source in held_out:
+        for source in spread:
             if number < len(source):
                 (sample,) = source.samples(np.array([number]))
                 example: Example = source.objective(sample, seed, special)

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -42,10 +43,14 @@ _TOKENS, _TOKENIZER = "tokens", "tokenizer"
 _ROWS_A_BATCH = 1000
 _WINDOWS_OVERLAP = 8  # every token lies in so many samples, each time at another position
 # Fields of TrainConfig that gpt-2-simple has names of its own for.
-_NAMED_OTHERWISE = frozenset(
-    {"gradient_accumulation", "gradient_checkpointing", "trained", "sample_tokens", "checkpoint_every",
-     "keep_checkpoints"}
-)  # fmt: skip
+_NAMED_OTHERWISE = {
+    "gradient_accumulation": "accumulate_gradients",
+    "gradient_checkpointing": "use_memory_saving_gradients",
+    "trained": "only_train_transformer_layers",
+    "sample_tokens": "sample_length",
+    "checkpoint_every": "save_every",
+    "keep_checkpoints": "max_checkpoints",
+}
 
 Paths = str | os.PathLike | Iterable[str | os.PathLike]
 
@@ -132,7 +137,7 @@ def finetune(
     CorpuskitError
         As `fit`.
     """
-    unknown = sorted(set(settings) - ({field.name for field in fields(TrainConfig)} - _NAMED_OTHERWISE))
+    unknown = sorted(set(settings) - ({field.name for field in fields(TrainConfig)} - set(_NAMED_OTHERWISE)))
     if unknown:
         raise ConfigError(
             "there is no such option", where=unknown[0], hint="see help(corpuskit.train.finetune)"
@@ -142,10 +147,29 @@ def finetune(
             "finetune is one process", where="WORLD_SIZE", hint="write token shards and call fit in each"
         )
     run = run_directory(run_name, checkpoint_dir)
-    if str(restore_from) not in ("latest", "fresh"):
+    given = str(restore_from) not in ("latest", "fresh")
+    if given:
         model = restore_from
     beginning = model if isinstance(model, ModelConfig) else str(model)
-    shape = shape_of(beginning)
+    try:
+        shape = shape_of(beginning)
+    except ConfigError as error:
+        if not given:
+            raise
+        raise ConfigError(
+            f"there is no model {beginning!r}",
+            where="restore_from",
+            hint="latest, fresh, or the directory of a model or a checkpoint",
+        ) from error
+    for name, value, least in (
+        ("sequence_length", 2 if sequence_length is None else sequence_length, 2),
+        ("sample_length", sample_length, 1),
+        ("print_every", print_every, 0),
+    ):
+        if value < least:
+            raise ConfigError(f"must be at least {least}, not {value}", where=name)
+    if not isinstance(dataset, (str, os.PathLike, Iterable)):
+        raise ConfigError(f"must be a path or several, not {dataset!r}", where="dataset")
     paths = [dataset] if isinstance(dataset, (str, os.PathLike)) else list(dataset)
     place = None if isinstance(beginning, ModelConfig) else local_directory(beginning)
     reader = _tokenizer(tokenizer, paths, place)
@@ -159,22 +183,35 @@ def finetune(
     }  # fmt: skip
     if settings.get("sequences", "windows") != "windows":
         del defaults["stride"]
-    config = TrainConfig(
-        model=beginning,
-        steps=steps,
-        sequence_length=length,
-        batch_size=batch_size,
-        gradient_accumulation=accumulate_gradients,
-        learning_rate=learning_rate,
-        sample_every=sample_every,
-        sample_tokens=max(1, min(sample_length, shape.context_length - 1)),
-        checkpoint_every=save_every,
-        keep_checkpoints=max_checkpoints,
-        gradient_checkpointing=use_memory_saving_gradients,
-        trained="blocks" if only_train_transformer_layers else "all",
-        **(defaults | settings),
-    )
+    with _named_as_here():
+        config = TrainConfig(
+            model=beginning,
+            steps=steps,
+            sequence_length=length,
+            batch_size=batch_size,
+            gradient_accumulation=accumulate_gradients,
+            learning_rate=learning_rate,
+            sample_every=sample_every,
+            sample_tokens=max(1, min(sample_length, shape.context_length - 1)),
+            checkpoint_every=save_every,
+            keep_checkpoints=max_checkpoints,
+            gradient_checkpointing=use_memory_saving_gradients,
+            trained="blocks" if only_train_transformer_layers else "all",
+            **(defaults | settings),
+        )
     return fit(tokens, config, run, reader, _Printer(print_every, on_step))
+
+
+@contextmanager
+def _named_as_here() -> Iterator[None]:
+    """An error of `TrainConfig` names its field; some have another name here."""
+    try:
+        yield
+    except ConfigError as error:
+        field = (error.where or "").removeprefix("train.")
+        if field not in _NAMED_OTHERWISE:
+            raise
+        raise ConfigError(error.what, where=_NAMED_OTHERWISE[field], hint=error.hint) from error
 
 
 def run_directory(run_name: str, checkpoint_dir: str | os.PathLike) -> Path:
@@ -289,7 +326,7 @@ def _files(paths: list[Any]) -> list[Path]:
         else:
             raise InputError("no such file or directory", where=str(path), hint="check the path")
     if not found:
-        raise InputError("there is no file", where=", ".join(map(str, paths)))
+        raise InputError("there is no file", where=", ".join(map(str, paths)) or "dataset")
     return found
 
 

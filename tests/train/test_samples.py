@@ -8,7 +8,7 @@ from corpuskit.errors import ConfigError
 from corpuskit.train import fit, read_metrics
 from corpuskit.train.data import split
 from corpuskit.train.objectives import SpanCorruption, SpecialTokens
-from corpuskit.train.samples import _first_examples, _shown
+from corpuskit.train.samples import _examples, _shown
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_a_prompt_is_answered_instead(data, tmp_path):
 def test_sentinels_are_shown_by_their_names(data):
     special = SpecialTokens(258, end_of_text=257, sentinels=tuple(range(300, 260, -1)))
     _, held = split(shards.open(data), config("span_corruption"), SpanCorruption(), 24)
-    (ids, target), *_ = _first_examples([held], special, 0)
+    (ids, target), *_ = _examples([held], special, 0)
     inputs, targets = (_shown(row, TOKENIZER, special) for row in (ids, target))
     assert "<extra_id_0>" in inputs and targets.startswith("<extra_id_0>")
     assert _shown([257, 299, 97, 450], TOKENIZER, special) == "<extra_id_1>a<450>"

@@ -87,11 +87,11 @@ def recovery(
     sequence_length : int
         Tokens of a window over the stream; what is left at its end is not used.
     sequences : int, optional
-        The first so many windows; by default all.
+        So many windows, evenly spread over the dataset; by default all.
     batch_size : int
         Windows in a forward pass.
     seed : int
-        Chooses the words, with a window's number.
+        Chooses the words, with a window's number among those judged.
 
     Raises
     ------
@@ -109,6 +109,7 @@ def recovery(
     from corpuskit.models.packed import forward_inputs
     from corpuskit.models.seeds import derive
     from corpuskit.train.data import Source, special_tokens
+    from corpuskit.train.judging.logits import logits_at
 
     if family_of(model) != "masked":
         raise ConfigError("only a masked model guesses hidden words", where="model")
@@ -127,13 +128,14 @@ def recovery(
     )
     _require_row(special.mask, vocabulary_size(model))
     windows = data.windows(sequence_length)
-    count = len(windows) if sequences is None else min(sequences, len(windows))
-    source = Source(windows, objective, sequence_length, 0, count, whole=True)
+    source = Source(windows, objective, sequence_length, 0, len(windows), whole=True)
+    if sequences is not None:
+        source = source.spread(sequences)
     nats, totals = 0.0, np.zeros(4, np.int64)
     model.eval()
     with torch.inference_mode():
-        for begin in range(0, count, batch_size):
-            numbers = np.arange(begin, min(begin + batch_size, count))
+        for begin in range(0, len(source), batch_size):
+            numbers = np.arange(begin, min(begin + batch_size, len(source)))
             samples = source.samples(numbers)
             examples = [
                 objective(sample, derive(seed, f"judged {number}"), special)
@@ -142,13 +144,17 @@ def recovery(
             ids = torch.from_numpy(np.stack([example.input_ids for example in examples]))
             labels = np.stack([example.labels for example in examples])
             rows, places = np.nonzero(labels >= 0)
-            logits = model(**forward_inputs(model, {"input_ids": ids.to(model.device)})).logits
-            logits = logits[torch.from_numpy(rows), torch.from_numpy(places)]
-            logits = logits[:, : record.vocab_size].float().cpu()
-            targets = torch.from_numpy(labels[rows, places])
-            nats += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum").double())
+            inputs = forward_inputs(model, {"input_ids": ids.to(model.device)})
+            hidden = torch.from_numpy(rows * sequence_length + places).to(model.device)
+            targets = torch.from_numpy(labels[rows, places]).to(model.device)
+            guesses, done = [], 0
+            for logits in logits_at(model, inputs, hidden, record.vocab_size):
+                truth = targets[done : done + len(logits)]
+                nats += float(torch.nn.functional.cross_entropy(logits, truth, reduction="sum").double())
+                guesses.append(logits.argmax(1))
+                done += len(logits)
             right = np.zeros(labels.shape, np.bool_)
-            right[rows, places] = (logits.argmax(1) == targets).numpy()
+            right[rows, places] = (torch.cat(guesses) == targets).cpu().numpy()
             for label, good, sample in zip(labels, right, samples):
                 totals += _counts(label, good, _words(sample, objective))
     if not totals[0]:

@@ -1,13 +1,16 @@
 """Likelihood against transformers' own loss and a forward pass for every token."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from corpuskit.errors import ConfigError, InputError
 from corpuskit.models import ModelConfig, create
-from corpuskit.train.judging import Likelihood, likelihood
+from corpuskit.models.heads import head_of
+from corpuskit.train.judging import Likelihood, likelihood, logits
 from corpuskit.vocab.bytelevel import ByteLevelBPE
 from corpuskit.vocab.tokenizer import Tokenizer
 
@@ -26,6 +29,17 @@ def model():
             if parameter.dim() > 1:
                 parameter.mul_(6)
     return model
+
+
+def capped():
+    """A model whose logits are more than a product."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=258, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, max_position_embeddings=16, pad_token_id=0, bos_token_id=END,
+        eos_token_id=END, sliding_window=16, initializer_range=0.3,
+    )  # fmt: skip
+    return Gemma2ForCausalLM(config).eval()
 
 
 def plainly(model, row, length):
@@ -77,6 +91,51 @@ def test_batches_do_not_matter(model):
     alone = [likelihood(model, TOKENIZER, [text])[0] for text in texts]
     assert [one.nats for one in together] == pytest.approx([one.nats for one in alone], rel=1e-5)
     assert sum(together, Likelihood(0.0, 0, 0, 0)).tokens == sum(one.tokens for one in alone)
+
+
+def logits_of(model, ids, places, chunk, monkeypatch):
+    monkeypatch.setattr(logits, "_LOGITS_PER_CHUNK", chunk)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    with torch.inference_mode():
+        parts = list(logits.logits_at(model, inputs, places, 258))
+        whole = model(**inputs).logits.flatten(0, 1)[places, :258].float()
+    assert all(len(part) <= max(1, chunk // 258) for part in parts)
+    return torch.cat(parts), whole
+
+
+@pytest.mark.parametrize("chunk", [1, 258 * 3, 1 << 24])
+@pytest.mark.parametrize("kind", ["head", "own forward pass", "own forward pass, all of it"])
+def test_logits_are_the_models_own_at_the_places_asked_for(model, kind, chunk, monkeypatch):
+    if kind == "own forward pass":  # soft caps after the product
+        model = capped()
+        assert head_of(model) is None
+    elif kind == "own forward pass, all of it":
+        monkeypatch.setattr(logits.inspect, "signature", lambda _: SimpleNamespace(parameters={}))
+        model = capped()
+    ids = torch.randint(0, 258, (3, 16), generator=torch.Generator().manual_seed(1))
+    for places in ([7, 15, 24, 40, 47], [0, 20], [47], range(48)):
+        found, expected = logits_of(model, ids, torch.tensor(places), chunk, monkeypatch)
+        # The same sums over 16 numbers, which a product of other shape may add in another order.
+        bound = 16 * torch.finfo(torch.float32).eps * float(expected.abs().max())
+        assert (found - expected).abs().max() <= bound
+
+
+def test_no_logits_are_made_where_nothing_is_scored(monkeypatch):
+    """Of windows that overlap by half, the later half."""
+    model, made = capped(), []
+    plain = model.forward
+
+    def forward(*args, logits_to_keep=0, **options):
+        made.append((options["input_ids"].shape, logits_to_keep))
+        return plain(*args, logits_to_keep=logits_to_keep, **options)
+
+    monkeypatch.setattr(model, "forward", forward)
+    text = "我想去北京看看天安门" * 3
+    (found,) = likelihood(model, TOKENIZER, [text], context_length=16, batch_size=4)
+    assert made[0] == ((4, 16), 16)  # the first window of the text is among them
+    assert len(made) > 2 and all(kept <= 9 for _, kept in made[1:])
+    row = [END, *TOKENIZER.encode(text)]
+    assert found.nats == pytest.approx(plainly(capped(), row, 16), rel=1e-5)
 
 
 def test_bad_arguments(model):

@@ -14,6 +14,7 @@ from corpuskit import shards
 from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.models import ModelConfig, create
 from corpuskit.models.seeds import derive
+from corpuskit.train.judging import logits
 from corpuskit.train.judging.recovery import HIDE_ALL, recovery
 from corpuskit.train.objectives import MaskedLM, Sample, SpecialTokens
 
@@ -82,6 +83,7 @@ def test_a_model_that_knows_the_text_gets_every_word_right(data, model):
         return SimpleNamespace(logits=logits.scatter(2, wanted[..., None], 50.0))
 
     knowing = copy.deepcopy(model)
+    knowing.config.model_type, knowing.config.architectures = "other", ["OtherForMaskedLM"]
     knowing.forward = forward
     found = recovery(knowing, data, sequence_length=40, batch_size=10**6)
     assert (found.token_accuracy, found.word_accuracy) == (1, 1)
@@ -93,6 +95,16 @@ def test_fewer_windows_and_another_seed(model, data):
     assert 0 < few.tokens <= 3 * 40 * 0.15 + 3
     assert recovery(model, data, sequence_length=40, sequences=3) == few
     assert recovery(model, data, sequence_length=40, sequences=3, seed=1) != few
+    whole = recovery(model, data, sequence_length=40)
+    assert recovery(model, data, sequence_length=40, sequences=10**6) == whole
+
+
+def test_hidden_words_are_found_in_chunks_as_at_once(model, data, monkeypatch):
+    whole = recovery(model, data, sequence_length=40)
+    monkeypatch.setattr(logits, "_LOGITS_PER_CHUNK", 258 * 3)
+    chunked = recovery(model, data, sequence_length=40)
+    assert chunked.nats == pytest.approx(whole.nats, rel=1e-5)
+    assert (chunked.right_tokens, chunked.words) == (whole.right_tokens, whole.words)
 
 
 def test_bad_calls_are_refused(model, data, tmp_path):
