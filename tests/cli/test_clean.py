@@ -1,9 +1,8 @@
 """`corpuskit clean` as a user types it: report, explanation, and errors in three lines."""
 
+import functools
 import json
 import re
-import subprocess
-import sys
 
 import opencc
 import pytest
@@ -20,16 +19,12 @@ def documents(tmp_path_factory):
     return path
 
 
-def clean(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "corpuskit.cli", "clean", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+@pytest.fixture
+def clean(command):
+    return functools.partial(command, "clean")
 
 
-def test_a_report_is_written_beside_the_documents(documents, tmp_path):
+def test_a_report_is_written_beside_the_documents(clean, documents, tmp_path):
     report = tmp_path / "new" / "report.html"
     done = clean(documents, "-o", tmp_path / "out", "-w", 1, "--report", report)
     assert done.returncode == 0, done.stderr
@@ -40,7 +35,7 @@ def test_a_report_is_written_beside_the_documents(documents, tmp_path):
     assert "already done" in again.stderr and report.read_bytes() == first
 
 
-def test_explain_shows_rules_and_changes(documents):
+def test_explain_shows_rules_and_changes(clean, documents):
     done = clean("--explain", documents, "--limit", 3, "--set", "quality.min_characters=10")
     assert done.returncode == 0, done.stderr
     assert "≥ 10" in done.stdout
@@ -48,7 +43,7 @@ def test_explain_shows_rules_and_changes(documents):
     assert "{+" in done.stdout and "characters before and" in done.stdout
 
 
-def test_one_document_is_explained_by_its_id(documents, tmp_path):
+def test_one_document_is_explained_by_its_id(clean, documents, tmp_path):
     clean(documents, "-o", tmp_path / "out", "-w", 1)
     done = clean("--explain", documents, "--limit", 2)
     identifier = re.findall(r"^id +([0-9a-f]{32})", done.stdout, re.MULTILINE)[1]
@@ -71,7 +66,7 @@ def test_one_document_is_explained_by_its_id(documents, tmp_path):
         (["--explain", "--id", "nothing"], "no document is called nothing", "in.jsonl"),
     ],
 )
-def test_wrong_use_ends_in_three_lines(documents, arguments, what, where):
+def test_wrong_use_ends_in_three_lines(clean, documents, arguments, what, where):
     target = str(documents.parent)
     done = clean(documents, *(a.replace("OUT", target) for a in arguments))
     assert done.returncode == 2

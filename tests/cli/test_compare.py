@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from rich.console import Console
@@ -120,14 +118,9 @@ def test_wrong_use_is_an_error_that_says_where(place, monkeypatch, arguments, wh
     assert where in caught.value.where and caught.value.hint
 
 
-def test_an_error_ends_in_three_lines(place):
-    done = subprocess.run(
-        [sys.executable, "-m", "corpuskit.cli", "vocab", "compare", "nothing", "--on", "texts.jsonl"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=place,
-    )
+def test_an_error_ends_in_three_lines(place, monkeypatch, command):
+    monkeypatch.chdir(place)
+    done = command("vocab", "compare", "nothing", "--on", "texts.jsonl")
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
     assert [line[:9] for line in lines] == ["error: no", "  where: ", "  to do: "], done.stderr

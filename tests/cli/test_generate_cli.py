@@ -95,9 +95,14 @@ def test_a_chat_answers_the_questions_of_a_pipe(monkeypatch, capsys, model):
     [
         (("--prompt", "x" * 100), "prompt"),
         (("--chat", "--prompt", "a"), "--chat"),
-        (("--prompt", "a", "--stop", ""), "stop"),
-        (("--prompt", "a", "--beams", "2", "--top-k", "3"), "top_k"),
-        (("--prompt", "a", "--top-p", "0"), "top_p"),
+        (("--prompt", "a", "--stop", ""), "--stop"),
+        (("--prompt", "a", "--beams", "2", "--top-k", "3"), "--top-k"),
+        (("--prompt", "a", "--top-p", "0"), "--top-p"),
+        (("--prompt", "a", "--repetition-penalty", "0"), "--repetition-penalty"),
+        (("--prompt", "a", "--beams", "2", "--nsamples", "3"), "--nsamples"),
+        (("--prompt", "a", "--beams", "2", "--max-new-tokens", "99"), "--max-new-tokens"),
+        (("--chat", "--user", ""), "--user"),
+        (("--prompt", "\udcff\udcfe"), "--prompt"),
         (("--bogus",), "corpuskit generate"),
     ],
 )
@@ -106,6 +111,68 @@ def test_what_is_impossible_is_three_lines(monkeypatch, capsys, model, arguments
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: ")
     assert lines[1] == f"  where: {where}"
+
+
+def test_impossible_options_are_found_before_the_model_is_loaded(monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, tmp_path / "none", "--prompt", "a", "--top-p", "0") == cli.USER_ERROR
+    assert "where: --top-p" in capsys.readouterr().err
+    (tmp_path / "empty.txt").write_text("\n \n")
+    assert run(monkeypatch, tmp_path / "none", "--prompts-file", tmp_path / "empty.txt") == cli.USER_ERROR
+    assert f"where: {tmp_path / 'empty.txt'}" in capsys.readouterr().err
+
+
+def test_bytes_of_another_encoding_in_the_pipe_are_named(monkeypatch, capsys, model):
+    for options in ((), ("--chat",)):
+        assert run(monkeypatch, model, *options, stdin="\udcc4\udce3\n") == cli.USER_ERROR
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[:2] == ["error: not UTF-8", "  where: standard input"] and "iconv" in lines[2]
+
+
+def test_prompts_are_not_overwritten_by_their_texts(monkeypatch, capsys, model, tmp_path):
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"input": "a"}\n', encoding="utf-8")
+    assert run(monkeypatch, model, "--prompts-file", prompts, "-o", prompts) == cli.USER_ERROR
+    assert "the output is also an input" in capsys.readouterr().err
+    assert prompts.read_text(encoding="utf-8") == '{"input": "a"}\n'
+
+
+def test_texts_are_written_as_they_come(monkeypatch, capsys, model, tmp_path):
+    monkeypatch.setattr("corpuskit.cli.generate._INTERVAL_S", 0.0)
+    options = ("--max-new-tokens", 4, "--nsamples", 2, "--batch-size", 2)
+    prompts = [option for letter in "abc" for option in ("--prompt", letter)]
+    assert run(monkeypatch, model, *prompts, *options, "-o", tmp_path / "texts.jsonl") == 0
+    told = capsys.readouterr()
+    assert told.err == "2 of 6 texts\n4 of 6 texts\n6 of 6 texts\n"
+    assert told.out == f"{tmp_path / 'texts.jsonl'}: 6 texts\n"
+    lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["prompt"] for line in lines] == list("aabbcc")
+    assert [line["text"] for line in lines] == Generator.load(model, "cpu").generate(
+        list("abc"), 4, num_samples=2
+    )
+
+
+def test_a_question_that_is_too_long_does_not_end_a_talk_on_a_terminal(monkeypatch, capsys, model):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    questions = iter(["x" * 100, "a"])
+    monkeypatch.setattr(sys, "argv", ["corpuskit", "generate", str(model), "--chat", "--max-new-tokens", "4",
+                                      "--user", "U:", "--assistant", "A:"])  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", Terminal())
+
+    def asked(shown):
+        try:
+            return next(questions)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", asked)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert not caught.value.code
+    told = capsys.readouterr()
+    assert "do not fit a context of 64" in told.err and told.out.endswith("\n\n")
 
 
 def test_a_directory_without_a_model_is_refused(monkeypatch, capsys, tmp_path):

@@ -27,11 +27,6 @@ def run(*arguments) -> str:
     return result.output
 
 
-@pytest.fixture(autouse=True)
-def no_syncing(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     return vocab.train(TEXTS, vocab_size=330).save(tmp_path_factory.mktemp("bpe") / "bpe")
@@ -89,7 +84,9 @@ def test_it_goes_on_where_it_was_interrupted_with_any_number_of_workers(
     with monkeypatch.context() as patch:
         stop = CorpuskitError("stop")
         if fatal == "publish":
-            patch.setattr(shards, "publish", lambda *_, **__: (_ for _ in ()).throw(stop))
+            patch.setattr(
+                "corpuskit.pipeline.dataset_writing.publish", lambda *_, **__: (_ for _ in ()).throw(stop)
+            )
         else:
             patch.setattr("corpuskit.shards.job.write_shard", lambda *_: (_ for _ in ()).throw(stop))
         with pytest.raises(CorpuskitError, match="stop"):
@@ -113,7 +110,10 @@ def test_it_goes_on_where_it_was_interrupted_with_any_number_of_workers(
 
 def test_another_tokenizer_does_not_go_on(articles, tmp_path, tokenizer, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "publish", lambda *_, **__: (_ for _ in ()).throw(CorpuskitError("stop")))
+        patch.setattr(
+            "corpuskit.pipeline.dataset_writing.publish",
+            lambda *_, **__: (_ for _ in ()).throw(CorpuskitError("stop")),
+        )
         with pytest.raises(CorpuskitError, match="stop"):
             write(articles, tmp_path / "d", tokenizer)
     other = vocab.train(TEXTS[::2], vocab_size=300).save(tmp_path / "other")
@@ -165,7 +165,7 @@ def test_an_append_that_stopped_is_named_and_goes_on(articles, tmp_path, tokeniz
 def test_repair_gives_up_an_append_that_stopped_while_it_encoded(articles, tmp_path, tokenizer, monkeypatch):
     write(articles / "0.jsonl", tmp_path / "d", tokenizer)
     with monkeypatch.context() as patch:
-        patch.setattr("corpuskit.cli.shards_writing._documents", lambda *_: 1 / 0)
+        patch.setattr("corpuskit.pipeline.dataset_writing._documents", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run("append", tmp_path / "d", articles / "1.jsonl", "--workers", 1)
     with pytest.raises(MismatchError, match="unfinished work of another call"):
@@ -272,7 +272,7 @@ def test_info_names_an_append_that_has_published_nothing_yet(articles, tmp_path,
     write(articles / "0.jsonl", tmp_path / "d", tokenizer)
     assert "unfinished" not in run("info", tmp_path / "d")
     with monkeypatch.context() as patch:
-        patch.setattr("corpuskit.cli.shards_writing._documents", lambda *_: 1 / 0)
+        patch.setattr("corpuskit.pipeline.dataset_writing._documents", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run("append", tmp_path / "d", articles / "1.jsonl", "--workers", 1)
     assert "unfinished       append; if it does not run, the same command goes on" in run(

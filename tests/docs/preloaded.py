@@ -1,5 +1,7 @@
 """The `corpuskit` command without its imports: a server forks a process that has them already.
 
+Nor does it wait for the disk.
+
 Importing PyTorch and transformers takes longer than most commands on these pages work. `Preloaded` puts a
 stand-in for the command into a directory for PATH; it hands its arguments, directory, environment and open
 files to the server, passes signals on, and ends as the forked process did. Killing it kills that process.
@@ -146,6 +148,7 @@ def run() -> int:
 if __name__ == "__main__":
     for name in _HEAVY:
         __import__(name)
+    os.fsync = lambda descriptor: None
     gc.collect()
     gc.freeze()  # what is shared by all stays shared
     sys.argv = ["corpuskit", *serve(sys.argv[1])]

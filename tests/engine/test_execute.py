@@ -3,13 +3,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+from clusters import visible_to_workers
 from work import DoubleAndJoin, Processes
 
 from corpuskit.engine import Local, Observer, PendingShards, ShardOf, hold, run
 from corpuskit.errors import ConfigError, InputError, LedgerError, TaskError
+
+visible_to_workers(Path(__file__).parent)
 
 
 @pytest.fixture

@@ -68,6 +68,9 @@ def test_an_encoder_decoder_with_learned_positions_answers_too():
     assert generator.generate_ids(rows.tolist(), 8, stop_at_end=False) == theirs[:, 1:].tolist()
     with pytest.raises(ConfigError, match="context holds 20"):
         generator.generate_ids([[1] * 21], 2)
+    assert len(generator.generate_ids([[1]], 20, stop_at_end=False)[0]) == 20
+    with pytest.raises(ConfigError, match="max_new_tokens: must be at most 20"):
+        generator.generate_ids([[1]], 21)
 
 
 def test_a_saved_t5_is_loaded_by_the_same_call(tmp_path):

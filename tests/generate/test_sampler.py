@@ -235,6 +235,43 @@ def test_texts_do_not_depend_on_how_many_are_written_at_a_time(batch_size):
     assert GENERATOR.generate([], 10, batch_size=batch_size) == []
 
 
+@pytest.mark.parametrize("sampling", [Sampling(0), Sampling(0.7), Sampling(0.7, top_k=3), Sampling(beams=2)])
+@pytest.mark.parametrize("part", ["wte", "ln_f"])
+def test_a_model_that_computes_no_numbers_says_so(sampling, part):
+    model = lively_model()
+    with torch.no_grad():
+        getattr(model.transformer, part).weight.view(-1)[3] = float("nan")
+    for rows in (1, 3):
+        with pytest.raises(errors.ArtifactError, match="no longer a number"):
+            Generator(model).generate_ids([[1, 2]] * rows, 5, sampling)
+
+
+def test_texts_are_handed_over_as_they_are_written():
+    parts = []
+    texts = GENERATOR.generate(["a", "b", "c"], 5, num_samples=2, batch_size=4, on_texts=parts.append)
+    assert [len(part) for part in parts] == [4, 2]
+    assert [text for part in parts for text in part] == texts
+
+
+def test_what_is_no_text_and_no_number_is_refused_by_name():
+    for where, options in [
+        ("prompt", {"prompt": None}), ("prompt", {"prompt": b"ab"}), ("prompt", {"prompt": [1, 2]}),
+        ("stop", {"stop": 3}), ("max_new_tokens", {"max_new_tokens": 2.5}), ("batch_size", {"batch_size": 0}),
+        ("num_samples", {"num_samples": "2"}),
+    ]:  # fmt: skip
+        with pytest.raises(errors.ConfigError) as caught:
+            GENERATOR.generate(**({"prompt": "a", "max_new_tokens": 2} | options))
+        assert caught.value.where == where
+
+
+def test_one_end_in_the_generation_configuration_counts_beside_the_tokenizers():
+    model = lively_model()
+    model.generation_config.eos_token_id = 65
+    assert Generator(model, TOKENIZER).end_ids == {65, END}
+    model.generation_config.eos_token_id = [65, 66]
+    assert Generator(model, TOKENIZER).end_ids == {65, 66, END}
+
+
 def test_unknown_options_are_refused_by_name():
     with pytest.raises(errors.ConfigError, match=r"top_q.*no such option.*top_p"):
         GENERATOR.generate("a", 3, top_q=0.5)

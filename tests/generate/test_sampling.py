@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,8 +12,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from corpuskit.errors import ConfigError
-from corpuskit.generate.sampling import Sampling, most_likely
+from corpuskit.errors import ArtifactError, ConfigError
+from corpuskit.generate.sampling import Sampling, most_likely, require_numbers
 
 
 @settings(max_examples=60, deadline=None)
@@ -65,6 +66,11 @@ def test_greedy_takes_the_lowest_of_equal_tokens():
     ("field", "value"),
     [
         ("temperature", -1),
+        ("temperature", 1e-40),
+        ("temperature", "0.7"),
+        ("top_k", 2.5),
+        ("top_k", True),
+        ("beams", None),
         ("temperature", float("nan")),
         ("top_k", 0),
         ("top_p", 0),
@@ -81,6 +87,19 @@ def test_impossible_settings_are_refused_by_name(field, value):
     with pytest.raises(ConfigError) as caught:
         Sampling(**{field: value})
     assert caught.value.where == field
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Sampling(np.float32(0.5), top_k=np.int64(3)).top_k == 3
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(value):
+    logits = torch.tensor([[1.0, 2.0], [value, 0.0]])
+    for chosen in (None, torch.tensor([1, 0])):
+        with pytest.raises(ArtifactError, match="no longer a number"):
+            require_numbers(logits, chosen)
+    require_numbers(torch.tensor([[-torch.inf, 0.0]]))
 
 
 @settings(max_examples=60, deadline=None)

@@ -91,6 +91,62 @@ def test_copies_are_for_texts_of_some_length_and_made_again_for_other_weights():
         assert copies.rough(40) is not first[1]
 
 
+def shuffled(weight):
+    return weight[torch.randperm(len(weight), generator=torch.Generator().manual_seed(0))]
+
+
+def through_data(model):
+    weight = model.transformer.wte.weight
+    weight.data.copy_(shuffled(weight.data))
+
+
+def through_numpy(model):
+    weight = model.transformer.wte.weight.detach()
+    weight.numpy()[:] = shuffled(weight).numpy()
+
+
+def by_a_fused_optimiser(model):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1.0, fused=True)
+    model(torch.tensor([[1, 2, 3]]), labels=torch.tensor([[1, 2, 3]])).loss.backward()
+    optimiser.step()
+
+
+def by_other_parameters(model):
+    model.load_state_dict(random_gpt2(9, 3.0).state_dict(), assign=True)
+
+
+@pytest.mark.parametrize("change", [through_data, through_numpy, by_a_fused_optimiser, by_other_parameters])
+def test_copies_follow_the_weights_however_they_are_changed(change):
+    generator = Generator(random_gpt2(1, 3.0))
+    before = generator.generate_ids([[1, 2, 3, 4]], 40, stop_at_end=False)
+    change(generator.model)
+    after = generator.generate_ids([[1, 2, 3, 4]], 40, stop_at_end=False)
+    assert after == without(generator).generate_ids([[1, 2, 3, 4]], 40, stop_at_end=False) != before
+
+
+def test_a_copy_does_not_keep_what_it_was_made_of():
+    for block in RoughWeights(random_gpt2(0)).blocks:
+        for product in (block.attention_in, block.attention_out, block.widen, block.narrow):
+            assert not any(held.requires_grad for held in vars(product).values())
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0), Sampling(0.7)], ids=str)
+def test_the_mode_and_the_types_around_do_not_matter(sampling):
+    with torch.inference_mode():
+        model = random_gpt2(1, 3.0)
+    generator = Generator(model)
+    expected = without(generator).generate_ids([[1, 2, 3]], 40, sampling)
+    assert generator.generate_ids([[1, 2, 3]], 40, sampling) == expected
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            assert Generator(model).generate_ids([[1, 2, 3]], 40, sampling) == expected
+        finally:
+            torch.set_default_dtype(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(Generator(model).generate_ids([[1, 2, 3]], 40, sampling)[0]) <= 40
+
+
 def test_other_types_sizes_processors_and_models_have_none(monkeypatch):
     for model in (random_gpt2(0).bfloat16(), random_t5(0)):
         generator = Generator(model)

@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -42,6 +43,20 @@ def test_texts_are_truncated_at_a_string_or_a_pattern(checkpoints):
     assert write(truncate=re.compile("."), include_prefix=False) == ""
 
 
+def test_an_empty_string_truncates_nothing(checkpoints):
+    options = {"checkpoint_dir": checkpoints, "length": 5, "return_as_list": True}
+    assert generate(truncate="", **options) == generate(**options)
+
+
+def test_a_destination_that_cannot_be_written_is_refused_before_the_work(checkpoints, tmp_path):
+    (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "file" / "below", tmp_path / "pipe"):
+        with pytest.raises(InputError, match="cannot be written") as caught:
+            generate_to_file("no run", checkpoints, destination_path=place)
+        assert caught.value.where == str(place) and caught.value.hint
+
+
 def test_texts_are_printed_with_the_delimiter_after_each(checkpoints, capsys):
     texts = generate(checkpoint_dir=checkpoints, length=5, nsamples=2, return_as_list=True)
     assert generate(checkpoint_dir=checkpoints, length=5, nsamples=2) is None
@@ -63,7 +78,9 @@ def test_texts_go_to_a_file(checkpoints, tmp_path):
 def test_unknown_options_and_missing_runs_are_refused(checkpoints):
     with pytest.raises(ConfigError, match="nsample"):
         generate(checkpoint_dir=checkpoints, nsample=3)
-    with pytest.raises(ConfigError, match="num_samples"):
-        generate(checkpoint_dir=checkpoints, nsamples=0)
+    for name, value in (("nsamples", 0), ("length", 0), ("prefix", 3), ("top_p", 2)):
+        with pytest.raises(ConfigError) as caught:
+            generate(checkpoint_dir=checkpoints, **{name: value})
+        assert caught.value.where == name
     with pytest.raises(InputError, match="run2"):
         generate("run2", checkpoints)

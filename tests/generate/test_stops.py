@@ -50,6 +50,12 @@ def test_an_empty_stop_string_is_refused():
         StopStrings(["a", ""])
 
 
+def test_what_is_no_string_is_refused():
+    for stops in (None, 3, [b"a"]):
+        with pytest.raises(ConfigError, match="stop: must be text"):
+            as_stops(stops)
+
+
 def test_one_stop_string_may_be_given_alone():
     assert as_stops("ab") == ("ab",)
     assert as_stops(["ab", "c"]) == ("ab", "c")

@@ -112,6 +112,24 @@ def test_adapters_and_other_architectures_take_the_general_path():
     assert isinstance(decoder_for(model).decoder, CausalDecoder)
 
 
+def test_what_is_hung_on_to_a_part_is_not_passed_over():
+    model = random_gpt2(0)
+    generator = Generator(model)
+    expected = generator.generate_ids([[1, 2, 3]], 8, stop_at_end=False)
+    handle = model.transformer.h[1].register_forward_hook(lambda part, given, made: torch.zeros_like(made))
+    assert not supports(model)
+    changed = generator.generate_ids([[1, 2, 3]], 8, stop_at_end=False)
+    theirs = model.generate(
+        torch.tensor([[1, 2, 3]]), attention_mask=torch.ones(1, 3), max_new_tokens=8, do_sample=False,
+        eos_token_id=None, pad_token_id=0,
+    )  # fmt: skip
+    assert changed == theirs[:, 3:].tolist() != expected
+    handle.remove()
+    assert supports(model)
+    model.lm_head = torch.nn.Sequential(model.lm_head)
+    assert not supports(model)
+
+
 def test_arranging_keeps_values_shapes_and_what_is_saved(tmp_path):
     model = random_gpt2(0)
     before = {name: value.clone() for name, value in model.state_dict().items()}

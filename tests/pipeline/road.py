@@ -1,23 +1,19 @@
-"""A small road for tests: several tasks, parts and shards, no training; run as a script to be killed.
-
-``python road.py INPUT_DIR OUTPUT_DIR WORKERS`` prints ``ready`` once everything is imported, so that
-a test that kills it at a random moment strikes the work and not the imports.
-"""
+"""A small road for tests: several tasks, parts and shards, no training."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
 from pathlib import Path
 
 from corpuskit.pipeline.demo.build import articles
 
 
-def write_inputs(directory: Path) -> None:
-    """Twelve files of demo articles, with exact and near duplicates among them."""
+def write_inputs(directory: Path, files: int = 12) -> None:
+    """Files of ten demo articles each, with exact and near duplicates among them."""
     directory.mkdir(parents=True)
     pages = [a for a in articles() if a.name[0] in "ab" and a.name[1].isdigit()]
-    for number in range(12):
+    for number in range(files):
         rows = []
         for offset in range(10):
             article = pages[(number * 7 + offset) % len(pages)]
@@ -39,15 +35,10 @@ def recipe(inputs: Path, output: Path) -> dict:
     }
 
 
-def main() -> None:
+def go(inputs: Path, output: Path, workers: int) -> None:
+    """In a process of its own."""
     from corpuskit.pipeline.recipe import parse_recipe
     from corpuskit.pipeline.run import run_recipe
 
-    inputs, output, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    parsed = parse_recipe(recipe(inputs, output))
-    print("ready", flush=True)
-    run_recipe(parsed, workers=workers)
-
-
-if __name__ == "__main__":
-    main()
+    os.fsync = lambda descriptor: None  # killing a process loses nothing that it has written
+    run_recipe(parse_recipe(recipe(inputs, output)), workers=workers)

@@ -126,15 +126,22 @@ def test_an_absurdly_large_document_is_quarantined(jsonl, tmp_path):
     assert tally.documents_in == 11
 
 
+def make_shards(inputs, output):
+    run_recipe(parse_recipe(road.recipe(inputs, output)))
+    return {path.name: path.read_bytes() for path in (output / "shards").glob("*.arrow")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Inputs, and the shards that they become when nothing goes wrong."""
+    root = tmp_path_factory.mktemp("whole")
+    road.write_inputs(root / "in")
+    return root / "in", make_shards(root / "in", root / "out")
+
+
 @pytest.mark.parametrize("writes", [1, 4, 9, 16])
-def test_a_full_disk_is_one_clear_error_and_resumes_to_the_same_shards(tmp_path, monkeypatch, writes):
-    road.write_inputs(tmp_path / "in")
-
-    def run(output):
-        data = road.recipe(tmp_path / "in", tmp_path / output)
-        run_recipe(parse_recipe(data))
-        return {p.name: p.read_bytes() for p in (tmp_path / output / "shards").glob("*.arrow")}
-
+def test_a_full_disk_is_one_clear_error_and_resumes_to_the_same_shards(whole, tmp_path, monkeypatch, writes):
+    inputs, expected = whole
     left = [writes]
 
     def full(descriptor):
@@ -145,10 +152,10 @@ def test_a_full_disk_is_one_clear_error_and_resumes_to_the_same_shards(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", full)
         with pytest.raises(ResourceError, match="no space left"):
-            run("full")
+            make_shards(inputs, tmp_path / "full")
     assert not (tmp_path / "full" / "shards").exists()
     assert not [p for p in (tmp_path / "full").rglob("*") if files.is_temporary(p)]
-    assert run("full") == run("whole")
+    assert expected and make_shards(inputs, tmp_path / "full") == expected
 
 
 def test_a_vocabulary_the_corpus_cannot_reach_publishes_nothing(jsonl, tmp_path):
@@ -173,35 +180,29 @@ def test_shards_of_another_tokenizer_are_refused(jsonl, tmp_path):
         shards.open(tmp_path / "out" / "shards", tokenizer=other)
 
 
-def corpuskit(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "corpuskit.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-
-
-def test_the_command_line_prints_what_where_and_what_to_do(tmp_path):
+def test_the_command_line_prints_what_where_and_what_to_do(command, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("inptu: {paths: [x]}\n", encoding="utf-8")
-    done = corpuskit("run", recipe)
+    done = command("run", recipe)
     assert done.returncode == 2
     assert "did you mean 'input'" in done.stderr and "to do:" in done.stderr
     recipe.write_text(f"input: {{paths: [{tmp_path / 'gone.jsonl'}]}}\n", encoding="utf-8")
-    done = corpuskit("run", recipe, "-o", tmp_path / "out")
+    done = command("run", recipe, "-o", tmp_path / "out")
     assert done.returncode == 2 and "gone.jsonl" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_output_that_is_a_file_is_refused(jsonl, tmp_path):
-    done = corpuskit("clean", jsonl, "-o", jsonl)
+def test_an_output_that_is_a_file_is_refused(command, jsonl):
+    done = command("clean", jsonl, "-o", jsonl)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr and str(jsonl) in done.stderr
 
 
 def test_it_runs_on_any_locale(jsonl, tmp_path):
-    done = corpuskit("clean", jsonl, "-o", tmp_path / "出", "-w", "1", LC_ALL="C", PYTHONUTF8="0")
+    done = subprocess.run(
+        [sys.executable, "-m", "corpuskit.cli", "clean", jsonl, "-o", tmp_path / "出", "-w", "1"],
+        capture_output=True, text=True, env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

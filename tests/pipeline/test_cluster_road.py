@@ -21,9 +21,7 @@ from corpuskit.pipeline.run import run_recipe  # noqa: E402
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("inputs") / "in"
-    road.write_inputs(directory)
-    for path in sorted(directory.iterdir())[6:]:
-        path.unlink()
+    road.write_inputs(directory, files=6)
     return directory
 
 

@@ -45,6 +45,8 @@ def test_the_demo_goes_the_whole_road(tmp_path):
             "train.steps=3",
             "--set",
             "train.threads=1",
+            "--set",
+            "generate.max_new_tokens=5",
         ],
         capture_output=True,
         text=True,

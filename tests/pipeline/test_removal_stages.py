@@ -1,6 +1,7 @@
 """Boilerplate, lines, passages, an index and evaluation sets as stages of a recipe."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,21 +26,27 @@ def sections(evaluation: Path, index: Path) -> dict:
     }
 
 
-@pytest.fixture
-def evaluation(tmp_path):
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
     """One item: the middle of an article of the inputs."""
     article = next(a for a in articles() if a.name[0] == "a" and a.name[1].isdigit())
     text = "".join(article.paragraphs)[40:160]
-    path = tmp_path / "evaluation.jsonl"
+    path = tmp_path_factory.mktemp("evaluation") / "evaluation.jsonl"
     path.write_text(json.dumps({"question": text}, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
-def test_every_removal_is_a_stage_whose_documents_add_up(tmp_path, evaluation):
-    inputs = tmp_path / "in"
-    road.write_inputs(inputs)
-    data = road.recipe(inputs, tmp_path / "out") | sections(evaluation, tmp_path / "index")
-    report = run_recipe(parse_recipe(data))
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, evaluation):
+    """A run whose index is new: its directory, recipe and report."""
+    root = tmp_path_factory.mktemp("first")
+    road.write_inputs(root / "in")
+    data = road.recipe(root / "in", root / "out") | sections(evaluation, root / "index")
+    return root, data, run_recipe(parse_recipe(data))
+
+
+def test_every_removal_is_a_stage_whose_documents_add_up(first):
+    root, data, report = first
     names = [stage.name for stage in report.stages]
     assert names == [
         *("clean", "boilerplate", "dedup-exact", "dedup-near", "dedup-lines", "dedup-substrings"),
@@ -47,7 +54,7 @@ def test_every_removal_is_a_stage_whose_documents_add_up(tmp_path, evaluation):
     ]
     assert report.tally.documents_in == 120 == report.tally.kept + report.tally.num_dropped
     assert report.tally.dropped["dedup/contaminated"] == 1
-    assert (tmp_path / "out" / CLEANING_PAGE).stat().st_size > 10_000
+    assert (root / "out" / CLEANING_PAGE).stat().st_size > 10_000
 
     again = run_recipe(parse_recipe(data))
     # Adding to the index looks at the index each time and finds this run there.
@@ -56,11 +63,10 @@ def test_every_removal_is_a_stage_whose_documents_add_up(tmp_path, evaluation):
     assert again.tally == report.tally
 
 
-def test_a_second_crawl_is_compared_with_the_index_of_the_first(tmp_path, evaluation):
-    inputs = tmp_path / "in"
-    road.write_inputs(inputs)
+def test_a_second_crawl_is_compared_with_the_index_of_the_first(first, tmp_path, evaluation):
+    root, _, report = first
+    shutil.copytree(root / "index", tmp_path / "index")
     rest = sections(evaluation, tmp_path / "index")
-    first = run_recipe(parse_recipe(road.recipe(inputs, tmp_path / "one") | rest))
     rest["deduplicate"] = {"exact": None, "index": str(tmp_path / "index")}
-    second = run_recipe(parse_recipe(road.recipe(inputs, tmp_path / "two") | rest))
-    assert second.tally.dropped["dedup/near-duplicate"] > first.tally.dropped["dedup/near-duplicate"]
+    second = run_recipe(parse_recipe(road.recipe(root / "in", tmp_path / "two") | rest))
+    assert second.tally.dropped["dedup/near-duplicate"] > report.tally.dropped["dedup/near-duplicate"]

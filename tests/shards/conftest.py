@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 
 import numpy as np
 import pyarrow as pa
@@ -9,14 +8,6 @@ import pytest
 from shard_fakes import ByteTokenizer
 
 from corpuskit import shards
-
-
-@pytest.fixture(scope="package", autouse=True)
-def no_syncing():
-    """Thousands of tiny files are written here; waiting for the disk each time made it minutes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
-        yield
 
 
 @pytest.fixture

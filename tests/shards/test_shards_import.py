@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -89,7 +88,6 @@ _DOCUMENTS = st.lists(st.lists(st.integers(0, 255), max_size=9), min_size=1, max
 def test_any_documents_come_back(monkeypatch, documents, format, policy, run_tokens):
     monkeypatch.setattr(nanogpt, "RUN_TOKENS", run_tokens)
     monkeypatch.setattr(megatron, "RUN_TOKENS", run_tokens)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     with tempfile.TemporaryDirectory() as name:
         data = write_dataset(Path(name) / "d", documents, policy=policy, shard=16)
         if not data.num_tokens:
