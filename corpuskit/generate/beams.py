@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from corpuskit.generate.decoding import Decoder
-from corpuskit.generate.sampling import Sampling
+from corpuskit.generate.sampling import Sampling, require_numbers
 
 _NEVER = -1e9
 
@@ -76,6 +76,7 @@ def search(
     logits = logits[copies]
     candidates = min(max(2, 1 + len(ends)) * beams, beams * vocab_size)
     for length in range(1, max_new_tokens + 1):
+        require_numbers(logits[:, :vocab_size])
         likely = history.constrain(logits[:, :vocab_size].float().log_softmax(1))
         total = likely.view(len(prompts), beams, vocab_size) + scores[:, :, None]
         best, places = total.view(len(prompts), -1).topk(candidates)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from corpuskit.generate.decoding import Decoder
 from corpuskit.generate.lookahead import Choose, Lookahead
-from corpuskit.generate.sampling import Sampling
+from corpuskit.generate.sampling import Sampling, require_numbers
 from corpuskit.models.seeds import derive
 
 
@@ -102,6 +102,7 @@ class Continuation:
         for count in range(1, max_new_tokens + 1):
             constrained = history.constrain(logits[:, : self._vocab_size].float())
             chosen = self._sampling.next_tokens(constrained, [generators[row] for row in rows])
+            require_numbers(constrained, chosen if self._sampling.temperature == 0 else None)
             tokens = chosen.tolist()
             new = []
             for row, token in zip(rows, tokens, strict=True):

@@ -50,8 +50,13 @@ def supports(model: PreTrainedModel) -> bool:
     """Whether `GPT2Decoder` computes what this model computes."""
     if type(model) is not GPT2LMHeadModel or model.config.add_cross_attention:
         return False
-    matrices = [part for name, part in model.named_modules() if name.rpartition(".")[2].startswith("c_")]
-    return all(type(matrix) is Conv1D for matrix in matrices)  # no adapters, no quantised layers
+    parts = dict(model.named_modules())
+    # What somebody has hung on to a part, or put in its place, is seen by the model's own forward pass only.
+    if any(x._forward_hooks or x._forward_pre_hooks or "forward" in vars(x) for x in parts.values()):
+        return False
+    matrices = [part for name, part in parts.items() if name.rpartition(".")[2].startswith("c_")]
+    plain = all(type(matrix) is Conv1D for matrix in matrices)  # no adapters, no quantised layers
+    return plain and type(parts["lm_head"]) is torch.nn.Linear
 
 
 def arrange(model: PreTrainedModel) -> None:

@@ -47,11 +47,12 @@ class QuantizedLinear:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        integers, scale = to_integers(weight)
+        # Without `detach` the scale would remember how it came about, and so keep the weights in float32.
+        integers, scale = to_integers(weight.detach())
         # Inputs x outputs, as a product wants it, lying transposed, as it is read quickest.
         self._integers = integers.to(torch.int8).contiguous().t()
         self._scale = scale[:, 0].contiguous()
-        self._bias = torch.zeros_like(self._scale) if bias is None else bias
+        self._bias = torch.zeros_like(self._scale) if bias is None else bias.detach()
 
     def __call__(self, x: Tensor) -> Tensor:
         """From (rows, inputs) to (rows, outputs)."""

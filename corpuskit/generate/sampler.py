@@ -7,7 +7,8 @@ A batch gives each prompt what it would get alone: see `corpuskit.generate.paddi
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from numbers import Integral
 from typing import Any, Literal, Unpack
 
 from transformers import PreTrainedModel
@@ -19,7 +20,7 @@ from corpuskit.generate.decoding import decoder_for, first_token
 from corpuskit.generate.gpt2 import arrange, supports
 from corpuskit.generate.sampling import Sampling, SamplingOptions
 from corpuskit.generate.shortcuts import Shortcuts
-from corpuskit.generate.stops import StopStrings, as_stops
+from corpuskit.generate.stops import StopStrings, as_stops, texts_of
 from corpuskit.generate.text import TextStream
 from corpuskit.models.devices import device_of
 from corpuskit.models.loading import WeightDtype, load, load_tokenizer, vocabulary_size
@@ -45,8 +46,8 @@ class Generator:
     vocab_size : int
         Tokens that can be emitted.
     context_length : int or None
-        Tokens of prompt and continuation together (encoder-decoder: of the prompt); None where
-        positions are relative, as T5's.
+        Tokens of prompt and continuation together (encoder-decoder: of either); None where positions
+        are relative, as T5's.
     end_ids : frozenset of int
         Tokens that end a text.
 
@@ -68,8 +69,7 @@ class Generator:
                     hint="load the tokenizer the model was trained with, or resize the model's embedding",
                 )
             self.vocab_size = tokenizer.vocab_size
-        positions = getattr(model.config, "max_position_embeddings", None)
-        self.context_length: int | None = int(positions) if positions else None
+        self.context_length = _context_length(model)
         self.end_of_text_id = _end_of_text(model, tokenizer)
         self.end_ids = _end_ids(model, self.end_of_text_id)
         self._opening = [first_token(model)] if self.answers else []
@@ -129,6 +129,7 @@ class Generator:
         stop: str | Sequence[str] = (),
         overlong: Overlong = "error",
         batch_size: int | None = None,
+        on_texts: Callable[[list[str]], None] | None = None,
         **options: Unpack[SamplingOptions],
     ) -> str | list[str]:
         """Continue or answer one prompt or several.
@@ -153,6 +154,8 @@ class Generator:
             `context_length` tokens.
         batch_size : int, optional
             Most texts that are written at a time. Default: all.
+        on_texts : callable, optional
+            Receives the texts that were written at a time, as soon as they are there, in order.
         **options
             The fields of `Sampling`: temperature, top_k, top_p, min_p, repetition_penalty,
             no_repeat_ngram, beams, length_penalty, early_stopping.
@@ -169,20 +172,25 @@ class Generator:
             If a parameter is unknown or impossible, there is no tokenizer, a prompt is longer than
             the context, or it is empty and there is no end-of-text token.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = texts_of(prompt, "prompt")
         sampling = Sampling.of(options)
-        _positive(max_new_tokens=max_new_tokens, num_samples=num_samples, batch_size=batch_size or 1)
+        _positive(max_new_tokens=max_new_tokens, num_samples=num_samples)
+        if batch_size is not None:
+            _positive(batch_size=batch_size)
         shown = not self.answers if include_prompt is None else include_prompt
         ids = [
             self.encode(text, f"prompt {number}" if len(prompts) > 1 else "prompt")
             for number, text in enumerate(prompts)
         ]
-        self._check(ids, overlong)
+        self._check(ids, max_new_tokens, overlong)
         texts: list[str] = []
         for part, samples in _batches(ids, num_samples, batch_size or len(ids) * num_samples, sampling):
-            texts += self._texts(part, max_new_tokens, sampling, seed, samples, as_stops(stop))
-        if shown:
-            texts = [prompts[place // num_samples] + text for place, text in enumerate(texts)]
+            new = self._texts(part, max_new_tokens, sampling, seed, samples, as_stops(stop))
+            if shown:
+                new = [prompts[at // num_samples] + text for at, text in enumerate(new, len(texts))]
+            texts += new
+            if on_texts is not None:
+                on_texts(new)
         return texts[0] if isinstance(prompt, str) and num_samples == 1 else texts
 
     def stream(
@@ -203,7 +211,7 @@ class Generator:
         ids = self.encode(prompt) if isinstance(prompt, str) else [int(token) for token in prompt]
         sampling = Sampling.of(options)
         _positive(max_new_tokens=max_new_tokens)
-        self._check([ids], overlong)
+        self._check([ids], max_new_tokens, overlong)
         stops = StopStrings(as_stops(stop))
         if sampling.beams > 1:
             yield from self._texts([ids], max_new_tokens, sampling, seed, range(1), as_stops(stop))
@@ -249,7 +257,7 @@ class Generator:
         """
         _positive(max_new_tokens=max_new_tokens, num_samples=num_samples)
         ids = [[int(token) for token in prompt] for prompt in prompts]
-        self._check(ids, "error")
+        self._check(ids, max_new_tokens, "error")
         chosen = sampling or Sampling(temperature=0)
         ends = self.end_ids if stop_at_end else frozenset[int]()
         if not ids:
@@ -378,8 +386,13 @@ class Generator:
         )  # fmt: skip
         return [text for texts in found for text in texts[:num_samples]]
 
-    def _check(self, prompts: list[list[int]], overlong: Overlong) -> None:
-        """Refuse impossible prompts; with "window" keep the end of overlong ones."""
+    def _check(self, prompts: list[list[int]], max_new_tokens: int, overlong: Overlong) -> None:
+        """Refuse impossible prompts and answers; with "window" keep the end of overlong prompts."""
+        if self.answers and self.context_length is not None and max_new_tokens > self.context_length:
+            raise ConfigError(
+                f"must be at most {self.context_length}, this model's longest answer, not {max_new_tokens}",
+                where="max_new_tokens",
+            )
         if overlong not in ("error", "window"):
             raise ConfigError(f"must be error or window, not {overlong!r}", where="overlong")
         for number, prompt in enumerate(prompts):
@@ -391,7 +404,7 @@ class Generator:
                     raise ConfigError(
                         f"is {len(prompt)} tokens long; the model's context holds {self.context_length}",
                         where=where,
-                        hint='shorten it, or let only its end be read: overlong="window"',
+                        hint="shorten it, or let only its end be read, with overlong set to window",
                     )
                 prompts[number] = prompt = prompt[-self.context_length :]
             if not 0 <= min(prompt) <= max(prompt) < self.vocab_size:
@@ -414,8 +427,16 @@ def _batches(
 
 def _positive(**values: int) -> None:
     for name, value in values.items():
-        if value < 1:
-            raise ConfigError(f"must be at least 1, not {value}", where=name)
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"must be a whole number of at least 1, not {value!r}", where=name)
+
+
+def _context_length(model: PreTrainedModel) -> int | None:
+    for name in ("max_position_embeddings", "max_seq_len"):  # the second is MPT's
+        positions = getattr(model.config, name, None)
+        if isinstance(positions, int) and positions > 0:  # XLNet says -1
+            return positions
+    return None
 
 
 def _end_of_text(model: PreTrainedModel, tokenizer: TextTokenizer | None) -> int | None:
@@ -430,7 +451,7 @@ def _end_of_text(model: PreTrainedModel, tokenizer: TextTokenizer | None) -> int
 
 
 def _end_ids(model: PreTrainedModel, end_of_text_id: int | None) -> frozenset[int]:
-    """The end-of-text token, and what else generation_config.json lists as ends (chat models do)."""
+    """The end-of-text token, and what else generation_config.json names as ends (chat models do)."""
     listed: Any = getattr(model.generation_config, "eos_token_id", None)
-    others = listed if isinstance(listed, list) else []
+    others = listed if isinstance(listed, list) else [] if listed is None else [listed]
     return frozenset([*others, *([] if end_of_text_id is None else [end_of_text_id])])

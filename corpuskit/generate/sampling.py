@@ -13,16 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
 
-from corpuskit.errors import ConfigError
+from corpuskit.errors import ArtifactError, ConfigError
 from corpuskit.generate.history import History
 
 _CANDIDATES = 1024
 _CHUNK = 1024
+
+_SMALLEST_TEMPERATURE = 1e-10
+"""Logits over less may be too large for float32; with far more already only the largest can be drawn."""
+
+_NUMBER, _WHOLE = (Real, "a number"), (Integral, "a whole number")
+_COUNTS = frozenset({"top_k", "no_repeat_ngram", "beams"})
+_OPTIONAL = frozenset({"top_k", "top_p", "min_p"})
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -79,8 +87,18 @@ class Sampling:
     early_stopping: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise ConfigError(f"must be 0 or more, not {self.temperature}", where="temperature")
+        for name, given in vars(self).items():
+            kind, wanted = _WHOLE if name in _COUNTS else _NUMBER
+            if name == "early_stopping" or (given is None and name in _OPTIONAL):
+                continue
+            if not isinstance(given, kind) or isinstance(given, bool):
+                raise ConfigError(f"must be {wanted}, not {given!r}", where=name)
+        if self.temperature != 0 and not _SMALLEST_TEMPERATURE <= self.temperature < float("inf"):
+            raise ConfigError(
+                f"must be 0 or at least {_SMALLEST_TEMPERATURE:g}, not {self.temperature}",
+                where="temperature",
+                hint="0 takes the most likely token each time",
+            )
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"must be at least 1, not {self.top_k}", where="top_k")
         for name in ("top_p", "min_p"):
@@ -196,6 +214,30 @@ class Sampling:
             values = values.masked_fill(reached - probabilities >= nucleus, -torch.inf)
         ids, order = ids.sort(1)
         return ids, self._above_min_p(values.gather(1, order))
+
+
+def require_numbers(logits: Tensor, chosen: Tensor | None = None) -> None:
+    """Refuse logits from which nothing can be chosen.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (rows, tokens)
+    chosen : Tensor of int64, shape (rows,), optional
+        The largest one's id in each row, if known: where any is NaN, so is this.
+
+    Raises
+    ------
+    ArtifactError
+        If one is NaN, or the largest is infinite.
+    """
+    largest = logits.amax(1) if chosen is None else logits.gather(1, chosen[:, None])
+    if not bool(largest.isfinite().all()):
+        raise ArtifactError(
+            "what the model computes is no longer a number",
+            where="model",
+            hint="its weights hold NaN or infinity, or are too large for their dtype: take an earlier "
+            "checkpoint, or float32",
+        )
 
 
 def most_likely(logits: Tensor) -> Tensor:

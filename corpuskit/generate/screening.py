@@ -71,8 +71,8 @@ class Screen:
         divisor = torch.where(self._deviation > 0, self._deviation, 1.0)
         padded = -(-tokens // _CHUNK) * _CHUNK  # whole chunks; tokens that do not exist can reach nothing
         self._integers = torch.zeros(padded, width, dtype=torch.int8)
-        self._scale, self._length = torch.zeros(2, padded)
-        self._remainder = torch.full((padded,), -torch.inf)
+        self._scale, self._length = torch.zeros(2, padded, dtype=torch.float32)
+        self._remainder = torch.full((padded,), -torch.inf, dtype=torch.float32)
         for first, piece in zip(range(0, tokens, _ROWS_AT_ONCE), pieces, strict=True):
             here = slice(first, first + len(piece))
             rows = (piece - mean.float()) / divisor
@@ -128,5 +128,5 @@ class Screen:
             return None
         row, token = row[place], chunk[place] * _CHUNK + inside
         exact = (self._weight[token] * hidden[row]).sum(1)
-        result = torch.full((rows, len(self._weight)), -torch.inf)
+        result = torch.full((rows, len(self._weight)), -torch.inf, dtype=torch.float32)
         return result.index_put_((row, token), exact)

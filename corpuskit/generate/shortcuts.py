@@ -1,10 +1,18 @@
-"""8-bit copies of a model's weights that make its texts quicker and not different, made when first of use."""
+"""8-bit copies of a model's weights that make its texts quicker and not different, made when first of use.
+
+Whether a copy is still that of the weights cannot be asked of torch alone: its version counters miss what
+changes a weight through ``.data``, through numpy, or in a fused optimiser (torch 2.x, ``AdamW(fused=True)``).
+A stale guess costs time, but a stale `Screen` would exclude the wrong tokens. So each text begins with one
+product of the output layer and a fixed vector, which differs where any of its rows does; it takes as long as
+that layer does for one token.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from corpuskit.generate.gpt2 import RoughWeights, supports
@@ -33,6 +41,7 @@ class Shortcuts:
         self._state: tuple[tuple[int, int], ...] = ()
         self._screen: Screen | None = None
         self._rough: RoughWeights | None = None
+        self._screened = self._drafted = b""  # the marks of what the copies were made of
 
     def screen(self, new_tokens: int) -> Screen | None:
         """For a text of so many tokens, of which each has the largest logit; None where it is no gain."""
@@ -40,16 +49,22 @@ class Shortcuts:
         if not self._is_current() or head.bias is not None:
             return None
         weight = head.weight.detach()[: self._vocab_size]
+        if self._screen is not None and self._screened != _mark(weight):
+            self._screen = self._rough = None
         if self._screen is None and new_tokens >= _WORTH_TOKENS and can_screen(weight):
-            self._screen = Screen(weight)
+            self._screen, self._screened = Screen(weight), _mark(weight)
         return self._screen
 
     def rough(self, new_tokens: int) -> RoughWeights | None:
         """For a single row of so many tokens; None where it is no gain."""
         if not self._is_current():
             return None
+        body: Any = self._model.base_model
+        first = body.h[0].attn.c_proj.weight.detach().t()  # optimisers change all layers
+        if self._rough is not None and self._drafted != _mark(first):
+            self._rough = None
         if self._rough is None and new_tokens >= _WORTH_TOKENS and _can_draft(self._model):
-            screen = self.screen(new_tokens)
+            screen, self._drafted = self.screen(new_tokens), _mark(first)
             self._rough = RoughWeights(self._model, screen.approximate if screen else None)
         return self._rough
 
@@ -57,10 +72,19 @@ class Shortcuts:
         """Whether there can be copies; drops those of other weights."""
         if not supports(self._model):
             return False
-        state = tuple((weight.data_ptr(), weight._version) for weight in self._model.parameters())
+        weights = list(self._model.parameters())
+        # a weight that was made in inference mode counts no versions
+        state = tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights)
         if state != self._state:
             self._state, self._screen, self._rough = state, None, None
         return True
+
+
+def _mark(weight: Tensor) -> bytes:
+    """What differs where a row of `weight` (float32, on the CPU) does by more than rounding."""
+    direction = torch.arange(1, weight.shape[1] + 1, dtype=torch.float32).cos()
+    with torch.autocast("cpu", enabled=False):
+        return (weight @ direction).numpy().tobytes()
 
 
 def _can_draft(model: PreTrainedModel) -> bool:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from corpuskit.errors import ConfigError
+from corpuskit.errors import ConfigError, InputError
 from corpuskit.files import atomic_path
 from corpuskit.generate.sampler import Generator
 
 SAMPLE_DELIMITER = "=" * 20 + "\n"
+
+_NAMES = {"max_new_tokens": "length", "num_samples": "nsamples", "prompt": "prefix"}
 
 
 def generate(
@@ -48,7 +52,8 @@ def generate(
     prefix : str, optional
         What the texts begin with. Default: the start of a document.
     truncate : str or re.Pattern, optional
-        A string, or a compiled regular expression: a text ends before the first one after the prefix.
+        A string, or a compiled regular expression: a text ends before the first one after the prefix. An
+        empty one truncates nothing.
     include_prefix : bool
         Whether the texts begin with the prefix.
     length : int
@@ -80,18 +85,21 @@ def generate(
             hint="see help(corpuskit.generate.simple.generate)",
         )
     pattern = re.compile(re.escape(truncate)) if isinstance(truncate, str) else truncate
+    if pattern is not None and not pattern.pattern:
+        pattern = None
     writer = generator or Generator.load(Path(checkpoint_dir) / run_name)
-    found = writer.generate(
-        [prefix or ""],
-        max_new_tokens=length,
-        num_samples=nsamples,
-        batch_size=batch_size,
-        include_prompt=False,
-        temperature=temperature,
-        top_k=top_k or None,
-        top_p=top_p or None,
-        seed=seed or 0,
-    )
+    with _named_as_here():
+        found = writer.generate(
+            [prefix or ""],
+            max_new_tokens=length,
+            num_samples=nsamples,
+            batch_size=batch_size,
+            include_prompt=False,
+            temperature=temperature,
+            top_k=top_k or None,
+            top_p=top_p or None,
+            seed=seed or 0,
+        )
     texts = [_shown(text, prefix or "", pattern, include_prefix) for text in found]
     if return_as_list:
         return texts
@@ -116,7 +124,14 @@ def generate_to_file(
     -------
     Path
         The file, which appears whole.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written; nothing is generated then.
     """
+    path = Path(destination_path)
+    _require_writable(path)
     texts = generate(
         run_name,
         checkpoint_dir,
@@ -124,11 +139,39 @@ def generate_to_file(
         batch_size=batch_size,
         **{**options, "return_as_list": True},
     )
-    path = Path(destination_path)
     with atomic_path(path) as part:
         written: Sequence[str] = texts or []
         part.write_text("".join(f"{text}\n{sample_delim}" for text in written), encoding="utf-8")
     return path
+
+
+def _require_writable(path: Path) -> None:
+    """Refuse a destination before the work; also a device, which would be replaced by the file."""
+    problem = "it is no file" if path.exists() and not path.is_file() else None
+    if problem is None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
+                pass
+        except OSError as error:
+            problem = f"no file can be made in {path.parent} ({error.strerror})"
+    if problem is not None:
+        raise InputError(
+            f"cannot be written: {problem}",
+            where=str(path),
+            hint="give destination_path= a file in a directory that can be written",
+        )
+
+
+@contextmanager
+def _named_as_here() -> Iterator[None]:
+    """An error of `Generator.generate` names its parameter; here it has another name."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.where not in _NAMES:
+            raise
+        raise ConfigError(error.what, where=_NAMES[error.where], hint=error.hint) from error
 
 
 def _shown(text: str, prefix: str, pattern: re.Pattern[str] | None, include_prefix: bool) -> str:

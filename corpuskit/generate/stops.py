@@ -6,7 +6,7 @@ not tokens, and the end of the text so far is held back while it could still bec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from corpuskit.errors import ConfigError
 
@@ -65,5 +65,20 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def as_stops(stop: str | Sequence[str]) -> tuple[str, ...]:
-    """One stop string or several, as several."""
-    return (stop,) if isinstance(stop, str) else tuple(stop)
+    """One stop string or several, as several.
+
+    Raises
+    ------
+    ConfigError
+        If it is something else.
+    """
+    return texts_of(stop, "stop")
+
+
+def texts_of(given: str | Iterable[str], where: str) -> tuple[str, ...]:
+    """One text or several, as several; ``ConfigError`` at `where` if one is no text."""
+    found = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    for text in found:
+        if not isinstance(text, str):
+            raise ConfigError(f"must be text, or a list of texts, not {text!r}", where=where)
+    return found

@@ -97,4 +97,9 @@ def load_tokenizer(directory: str | os.PathLike) -> TextTokenizer | None:
     try:
         return HuggingFaceTokenizer(AutoTokenizer.from_pretrained(path, local_files_only=True))
     except Exception as error:  # every tokenizer class raises its own
-        raise ArtifactError(f"the tokenizer cannot be loaded: {error}", where=str(path)) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArtifactError(
+            f"the tokenizer cannot be loaded: {reason}",
+            where=str(path),
+            hint="copy the tokenizer's files again from where the model came from",
+        ) from error
