@@ -21,6 +21,8 @@ import xxhash
 from corpuskit.errors import InputError, ResourceError
 
 _TEMPORARY_SUFFIX = ".tmp"
+_STREAMS = frozenset({"/dev", "/dev/fd", "/proc/self/fd"})
+"""Where names are of open files: /dev/stdout leads to one that the shell holds open."""
 _CONNECT_S, _REQUEST_S = 10.0, 60.0
 
 
@@ -51,14 +53,17 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        The final name. Its parent directory is created.
+        The final name. Its parent directory is created. Where it is a symbolic link, the file it points to is
+        written.
 
     Raises
     ------
+    InputError
+        If something is there that is no file: a rename would remove a device or a pipe.
     ResourceError
         If the disk is full; the temporary file is removed.
     """
-    final = Path(path)
+    final = _target(Path(path))
     # Processes of several machines may write the same file on a shared disk: a task that was given up for
     # lost, and its repetition. Process numbers are not enough to tell them apart.
     temporary = final.with_name(f".{final.name}.{os.getpid()}-{os.urandom(4).hex()}{_TEMPORARY_SUFFIX}")
@@ -75,6 +80,25 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         if is_disk_full(error):
             raise disk_full(final) from error
         raise
+
+
+def is_replaceable(path: str | os.PathLike) -> bool:
+    """Whether a file may take this name: not that of a device, a pipe or a stream."""
+    path = Path(path)
+    if str(path.absolute().parent) in _STREAMS:
+        return False
+    return not path.exists() or path.is_file() or path.is_dir()
+
+
+def _target(path: Path) -> Path:
+    """What is to be replaced by a file of this name."""
+    if not is_replaceable(path):
+        raise InputError(
+            "cannot appear whole: it is a device or a pipe",
+            where=str(path),
+            hint="name a file; what should go elsewhere can be copied from there",
+        )
+    return path.resolve() if path.is_symlink() else path
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ that the same command resumes; anything else is a bug and says where its traceba
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
@@ -25,6 +26,8 @@ USER_ERROR, INTERNAL_ERROR, TRY_LATER, INTERRUPTED = 2, 70, 75, 130
 def main() -> None:
     """Entry point of the `corpuskit` command."""
     warnings.showwarning = _print_note
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of few characters shows the others' numbers
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from corpuskit.cli.app import app  # half a second, in which somebody may think better of it
 

@@ -15,12 +15,13 @@ def require_writable(*paths: Path, option: str = "--output") -> None:
     is made, where the target or the first directory above it that exists is.
     """
     from corpuskit.errors import InputError
+    from corpuskit.files import is_replaceable
 
     for path in paths:
         target = path.absolute()
         existing = next(parent for parent in target.parents if parent.exists())
         problem = "it is a directory" if target.is_dir() else None
-        if problem is None and target.exists() and not target.is_file():
+        if problem is None and not is_replaceable(target):
             problem = "it is a device or a pipe, and the file is to appear whole or not at all"
         if problem is None:
             try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpuskit.errors import ConfigError, InputError
-from corpuskit.files import atomic_path
+from corpuskit.files import atomic_path, is_replaceable
 from corpuskit.generate.sampler import Generator
 
 SAMPLE_DELIMITER = "=" * 20 + "\n"
@@ -147,7 +147,7 @@ def generate_to_file(
 
 def _require_writable(path: Path) -> None:
     """Refuse a destination before the work; also a device, which would be replaced by the file."""
-    problem = "it is no file" if path.exists() and not path.is_file() else None
+    problem = "it is no file" if path.is_dir() or not is_replaceable(path) else None
     if problem is None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ import zstandard
 from pyarrow import ipc
 
 from corpuskit.errors import ConfigError, InputError
-from corpuskit.files import arrow_path, atomic_path
+from corpuskit.files import arrow_path, atomic_path, is_replaceable
 from corpuskit.kernels import wordtext
 
 OutputFormat = Literal["text", "jsonl", "arrow"]
@@ -106,7 +106,7 @@ def open_words(
             target = Path(path)
             if target.is_dir():
                 raise InputError("it is a directory", where=str(target), hint="name a file to write")
-            if not target.exists() or target.is_file():
+            if is_replaceable(target):
                 try:
                     target = stack.enter_context(atomic_path(target))
                     file = stack.enter_context(open(target, "wb"))
@@ -116,7 +116,8 @@ def open_words(
                         hint="choose a directory that can be written",
                     ) from error  # fmt: skip
             else:
-                file = stack.enter_context(open(target, "wb"))
+                # Not "w": what the shell has written to the file that /dev/stdout leads to stays.
+                file = stack.enter_context(open(target, "ab"))
             file = _compressed(file, Path(path).name.lower(), output_format, stack)
         if output_format == "arrow":
             yield stack.enter_context(_ArrowWords(file, path is None))

@@ -84,3 +84,13 @@ def test_output_that_cannot_be_written_is_an_error_also_when_the_command_ends(ar
     lines = ended.stderr.splitlines()
     assert [line.partition(":")[0].strip() for line in lines] == ["error", "where", "to do"]
     assert "standard output" in lines[1]
+
+
+def test_characters_that_the_output_has_not_are_written_as_numbers():
+    code = "import corpuskit.cli.app as module; module.app = lambda **options: print('好😀')"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}; from corpuskit.cli import main; main()"],
+        env={**os.environ, "PYTHONIOENCODING": "gbk"}, capture_output=True,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.decode("gbk").strip() == "好\\U0001f600"

@@ -1,10 +1,11 @@
 import errno
+import os
 import shutil
 
 import pytest
 
 from corpuskit import files
-from corpuskit.errors import ResourceError
+from corpuskit.errors import InputError, ResourceError
 
 
 def test_a_block_that_fails_leaves_the_old_file(tmp_path):
@@ -22,6 +23,25 @@ def test_a_full_disk_is_a_clear_error_and_publishes_nothing(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "a").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "a")
+    files.write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "a").read_text() == "new"
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["a"]
+
+
+def test_a_pipe_a_device_and_a_stream_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/null", "/dev/stdout", "/dev/fd/1"):
+        with pytest.raises(InputError, match="device or a pipe"):
+            files.write_text(path, "new")
+    assert pipe.is_fifo()
 
 
 def test_leftovers_of_a_kill_are_recognised_and_removed(tmp_path):
