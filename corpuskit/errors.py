@@ -6,6 +6,9 @@ these three lines and exits with status 2; anything that is not a `CorpuskitErro
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 
 class CorpuskitError(Exception):
     """Base of every error corpuskit raises on purpose.
@@ -32,6 +35,17 @@ class CorpuskitError(Exception):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.what, self.where, self.hint)
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Raise an error about one of `names` as one about what that is called here, such as an option."""
+    try:
+        yield
+    except CorpuskitError as error:
+        if error.where is None or error.where not in names:
+            raise
+        raise type(error)(error.what, where=names[error.where], hint=error.hint) from error
 
 
 def _rebuild(kind, what, where, hint):

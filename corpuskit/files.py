@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -88,6 +89,42 @@ def is_replaceable(path: str | os.PathLike) -> bool:
     if str(path.absolute().parent) in _STREAMS:
         return False
     return not path.exists() or path.is_file() or path.is_dir()
+
+
+def require_writable(*paths: str | os.PathLike, option: str = "--output") -> None:
+    """Refuse a target that cannot be written, before the work rather than after.
+
+    Permissions do not tell (root may write anywhere, save in /proc and on read-only disks), so a file
+    is made, where the target or the first directory above it that exists is.
+
+    Parameters
+    ----------
+    *paths : path-like
+    option : str
+        What the user calls them.
+
+    Raises
+    ------
+    InputError
+    """
+    for path in paths:
+        target = Path(path).absolute()
+        existing = next(parent for parent in target.parents if parent.exists())
+        problem = "it is a directory" if target.is_dir() else None
+        if problem is None and not is_replaceable(target):
+            problem = "it is a device or a pipe, and the file is to appear whole or not at all"
+        if problem is None:
+            try:
+                with tempfile.NamedTemporaryFile(dir=existing, prefix=".", suffix=_TEMPORARY_SUFFIX):
+                    pass
+            except OSError as error:
+                problem = f"no file can be made in {existing} ({error.strerror})"
+        if problem is not None:
+            raise InputError(
+                f"the file cannot be written: {problem}",
+                where=str(path),
+                hint=f"give {option} a file in a directory that can be written",
+            )
 
 
 def _target(path: Path) -> Path:

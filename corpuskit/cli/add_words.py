@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corpuskit.cli.parameters import VOCABULARY, options_named
+from corpuskit.cli.parameters import VOCABULARY
+from corpuskit.errors import renamed
 
 if TYPE_CHECKING:
     from corpuskit.vocab import Tokenizer
@@ -39,7 +40,7 @@ def vocab_add_words(
     from corpuskit.vocab.word_list import add_words, read_words
 
     require_place(output)
-    with options_named(VOCABULARY | {"words": str(words)}):
+    with renamed(VOCABULARY | {"words": str(words)}):
         loaded = load(base)
         tokenizer = add_words(loaded, read_words(words), problems="skip" if skip else "refuse")
     facts = tokenizer.provenance["word_list"]

@@ -57,11 +57,12 @@ def clean(
             "there is no directory to write to", where="--output", hint="add --output DIRECTORY, or --explain"
         )
     from corpuskit.clean.examples import SurveyOptions
+    from corpuskit.files import require_writable
     from corpuskit.ingest import IngestJob
-    from corpuskit.pipeline.cleaning_report import make_report, require_writable
+    from corpuskit.pipeline.cleaning_report import make_report
 
     if report is not None:
-        require_writable(report)
+        require_writable(report, option="--report")
     job = IngestJob(
         inputs=tuple(inputs),
         steps=(cleaner,),

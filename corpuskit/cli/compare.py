@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corpuskit.cli.outputs import require_writable
+from corpuskit.files import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console

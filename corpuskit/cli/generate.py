@@ -88,9 +88,9 @@ def generate(
     ] = "auto",
 ) -> None:
     """Write text with a trained model, answer prompts, or talk; prompts may come from a pipe."""
-    from corpuskit.cli.outputs import require_distinct, require_writable
-    from corpuskit.cli.parameters import options_named
-    from corpuskit.errors import ConfigError
+    from corpuskit.cli.outputs import require_distinct
+    from corpuskit.errors import ConfigError, renamed
+    from corpuskit.files import require_writable
     from corpuskit.generate import Chat, Dialogue, Generator, Sampling
     from corpuskit.generate.stops import StopStrings
 
@@ -113,7 +113,7 @@ def generate(
     if output is not None:
         require_distinct([output], [prompts_file])
         require_writable(output)
-    with options_named(_OPTIONS):
+    with renamed(_OPTIONS):
         # What can be wrong without the model is found before it is loaded.
         Sampling.of(settings)
         StopStrings(stop or ())

@@ -111,14 +111,14 @@ def prepare(
     import shutil
     from typing import Any, cast
 
-    from corpuskit.cli.parameters import options_named
+    from corpuskit.errors import renamed
     from corpuskit.train import Dialogue
     from corpuskit.train import prepare as write
     from corpuskit.train.outputs import require_directory
     from corpuskit.vocab import Tokenizer
 
     require_directory(output, [*inputs, tokenizer])
-    with options_named({"format": "--format", "dialogue.turns": "--turns"}):
+    with renamed({"format": "--format", "dialogue.turns": "--turns"}):
         made = write(
             inputs,
             output,

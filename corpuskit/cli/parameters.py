@@ -1,11 +1,6 @@
-"""Errors name a parameter of the library; here they name the option that the user typed."""
+"""What parameters of the library are called on the command line, in errors (`corpuskit.errors.renamed`)."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from corpuskit.errors import CorpuskitError
 
 VOCABULARY = {
     "algorithm": "--algorithm",
@@ -23,14 +18,3 @@ VOCABULARY = {
     "vocab_size": "--size",
 }
 """Options of `corpuskit vocab`."""
-
-
-@contextmanager
-def options_named(options: dict[str, str]) -> Iterator[None]:
-    """Raise an error about a parameter in `options` as one about its option."""
-    try:
-        yield
-    except CorpuskitError as error:
-        if error.where not in options:
-            raise
-        raise type(error)(error.what, where=options[error.where], hint=error.hint) from error

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from corpuskit.cli.outputs import require_writable
+from corpuskit.files import require_writable
 
 quality = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

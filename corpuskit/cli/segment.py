@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from corpuskit.cli.outputs import require_distinct, require_writable
+from corpuskit.cli.outputs import require_distinct
 from corpuskit.cli.road import DEFAULT_WORKERS
+from corpuskit.files import require_writable
 
 if TYPE_CHECKING:
     from corpuskit.segment.scoring import SegmentationScore

@@ -10,8 +10,8 @@ import typer
 
 from corpuskit.cli import shards_exchange
 from corpuskit.cli.documents import run_with_progress
-from corpuskit.cli.parameters import options_named
 from corpuskit.cli.road import DEFAULT_WORKERS, Address, EngineName, Workers, engine_of
+from corpuskit.errors import renamed
 
 if TYPE_CHECKING:
     from corpuskit.shards import RepairResult
@@ -124,7 +124,7 @@ def shards_merge(
     """Make one dataset of several; their shards are linked, not copied, where the disk can."""
     from corpuskit.shards import merge
 
-    with options_named(_OPTIONS):
+    with renamed(_OPTIONS):
         result = merge(datasets, output)
     if result.repeated_documents:
         print(
@@ -145,7 +145,7 @@ def shards_split(
     """Split a dataset into train and validation, by a hash of each document's id."""
     from corpuskit.shards import split
 
-    with options_named(_OPTIONS):
+    with renamed(_OPTIONS):
         result = split(dataset, output, validation=validation, seed=seed, shard_tokens=shard_tokens)
     for name, manifest in (("train", result.train), ("validation", result.validation)):
         print(f"{Path(output) / name}: {manifest.num_documents:,} documents, {manifest.num_tokens:,} tokens")
@@ -158,7 +158,7 @@ def shards_reshard(
     """Write a dataset again with shards of another size."""
     from corpuskit.shards import reshard
 
-    with options_named(_OPTIONS):
+    with renamed(_OPTIONS):
         reshard(dataset, output, shard_tokens=shard_tokens)
     shards_info(output)
 
@@ -220,15 +220,14 @@ def shards_repair(
     ] = None,
 ) -> None:
     """Put damaged shards back from a copy, or drop them and say what is lost."""
-    from corpuskit.cli.outputs import require_writable
-    from corpuskit.files import write_text
+    from corpuskit.files import require_writable, write_text
     from corpuskit.pipeline.dataset_writing import give_up_work
     from corpuskit.shards import repair
     from corpuskit.shards.directories import require_local
 
     if lost_ids is not None:
         require_writable(lost_ids, option="--lost-ids")
-    with options_named(_OPTIONS):
+    with renamed(_OPTIONS):
         result = repair(dataset, source=source, drop=drop)
     _say_repaired(result)
     if drop and give_up_work(require_local(dataset)):

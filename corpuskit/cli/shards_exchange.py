@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corpuskit.cli.parameters import options_named
+from corpuskit.errors import renamed
 
 if TYPE_CHECKING:
     from corpuskit.shards.statistics import TokenStatistics
@@ -85,7 +85,7 @@ def shards_export(
         "tokens_column": tokens_column,
         "hashes": tuple(hash) if hash else None,
     }
-    with options_named({**_OPTIONS, "format": "--to"}):
+    with renamed({**_OPTIONS, "format": "--to"}):
         format = export_format(to, **{key: value for key, value in choices.items() if value is not None})
         data = open_dataset(dataset)
         with _progress("export", data.num_tokens * data.manifest.dtype.itemsize) as progress:
@@ -128,7 +128,7 @@ def shards_import(
     from corpuskit.shards.exchange.importing import find_files, import_tokens
     from corpuskit.vocab import Tokenizer
 
-    with options_named({**_OPTIONS, "format": "--from"}):
+    with renamed({**_OPTIONS, "format": "--from"}):
         size = sum(path.stat().st_size if path.exists() else 0 for path, _ in find_files(inputs, source))
         with _progress("import", size) as progress:
             done = import_tokens(

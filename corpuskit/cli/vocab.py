@@ -10,7 +10,8 @@ import typer
 
 from corpuskit.cli.add_words import print_cost, vocab_add_words
 from corpuskit.cli.compare import vocab_compare
-from corpuskit.cli.parameters import VOCABULARY, options_named
+from corpuskit.cli.parameters import VOCABULARY
+from corpuskit.errors import renamed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,7 @@ def vocab_train(
     characters = None
     if required_characters is not None:
         characters = "".join(required_characters.read_text(encoding="utf-8-sig").split())
-    with options_named(VOCABULARY):
+    with renamed(VOCABULARY):
         tokenizer = train(
             _batches(inputs),
             algorithm=algorithm,
@@ -106,7 +107,7 @@ def vocab_extend(
     from corpuskit.vocab.artifact import require_place
 
     require_place(output)
-    with options_named(VOCABULARY):
+    with renamed(VOCABULARY):
         loaded = load(base)
         tokenizer = extend(
             loaded,

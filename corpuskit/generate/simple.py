@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corpuskit.errors import ConfigError, InputError
-from corpuskit.files import atomic_path, is_replaceable
+from corpuskit.errors import ConfigError, renamed
+from corpuskit.files import atomic_path, require_writable
 from corpuskit.generate.sampler import Generator
 
 SAMPLE_DELIMITER = "=" * 20 + "\n"
@@ -88,7 +86,7 @@ def generate(
     if pattern is not None and not pattern.pattern:
         pattern = None
     writer = generator or Generator.load(Path(checkpoint_dir) / run_name)
-    with _named_as_here():
+    with renamed(_NAMES):
         found = writer.generate(
             [prefix or ""],
             max_new_tokens=length,
@@ -131,7 +129,7 @@ def generate_to_file(
         If it cannot be written; nothing is generated then.
     """
     path = Path(destination_path)
-    _require_writable(path)
+    require_writable(path, option="destination_path=")
     texts = generate(
         run_name,
         checkpoint_dir,
@@ -143,35 +141,6 @@ def generate_to_file(
         written: Sequence[str] = texts or []
         part.write_text("".join(f"{text}\n{sample_delim}" for text in written), encoding="utf-8")
     return path
-
-
-def _require_writable(path: Path) -> None:
-    """Refuse a destination before the work; also a device, which would be replaced by the file."""
-    problem = "it is no file" if path.is_dir() or not is_replaceable(path) else None
-    if problem is None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp"):
-                pass
-        except OSError as error:
-            problem = f"no file can be made in {path.parent} ({error.strerror})"
-    if problem is not None:
-        raise InputError(
-            f"cannot be written: {problem}",
-            where=str(path),
-            hint="give destination_path= a file in a directory that can be written",
-        )
-
-
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    """An error of `Generator.generate` names its parameter; here it has another name."""
-    try:
-        yield
-    except ConfigError as error:
-        if error.where not in _NAMES:
-            raise
-        raise ConfigError(error.what, where=_NAMES[error.where], hint=error.hint) from error
 
 
 def _shown(text: str, prefix: str, pattern: re.Pattern[str] | None, include_prefix: bool) -> str:

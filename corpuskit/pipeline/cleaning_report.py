@@ -9,7 +9,6 @@ workers. Its size is bounded by the number of rules.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -322,30 +321,6 @@ def make_report(
     found = find_rescued(result.outputs("dropped"), rescued, options)
     survey = read_surveys(result.outputs("survey"), options)
     return CleaningReport(title, inputs, cleaner, result.tally, survey, found)
-
-
-def require_writable(path: str | Path) -> None:
-    """Refuse a target that cannot be written, before hours of work rather than after.
-
-    Raises
-    ------
-    InputError
-    """
-    target = Path(path).absolute()
-    existing = next(parent for parent in target.parents if parent.exists())
-    if target.is_dir():
-        problem = "it is a directory"
-    elif not existing.is_dir():
-        problem = f"{existing} is not a directory"
-    elif not os.access(existing, os.W_OK):
-        problem = f"{existing} is read-only"
-    else:
-        return
-    raise InputError(
-        f"the report cannot be written: {problem}",
-        where=str(path),
-        hint="give --report a file in a directory that can be written",
-    )
 
 
 def find_rescued(

@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -22,7 +21,7 @@ import pyarrow as pa
 
 from corpuskit import ingest
 from corpuskit.documents import Quarantined, document_id
-from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError
+from corpuskit.errors import ArtifactError, ConfigError, InputError, MismatchError, renamed
 from corpuskit.files import content_of
 from corpuskit.models.configurations import ModelConfig
 from corpuskit.models.hub import local_directory
@@ -183,7 +182,7 @@ def finetune(
     }  # fmt: skip
     if settings.get("sequences", "windows") != "windows":
         del defaults["stride"]
-    with _named_as_here():
+    with renamed({f"train.{field}": name for field, name in _NAMED_OTHERWISE.items()} | _NAMED_OTHERWISE):
         config = TrainConfig(
             model=beginning,
             steps=steps,
@@ -200,18 +199,6 @@ def finetune(
             **(defaults | settings),
         )
     return fit(tokens, config, run, reader, _Printer(print_every, on_step))
-
-
-@contextmanager
-def _named_as_here() -> Iterator[None]:
-    """An error of `TrainConfig` names its field; some have another name here."""
-    try:
-        yield
-    except ConfigError as error:
-        field = (error.where or "").removeprefix("train.")
-        if field not in _NAMED_OTHERWISE:
-            raise
-        raise ConfigError(error.what, where=_NAMED_OTHERWISE[field], hint=error.hint) from error
 
 
 def run_directory(run_name: str, checkpoint_dir: str | os.PathLike) -> Path:

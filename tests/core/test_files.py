@@ -44,6 +44,14 @@ def test_a_pipe_a_device_and_a_stream_are_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_a_target_that_cannot_be_written_is_refused_beforehand(tmp_path):
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path, tmp_path / "file" / "report.html"):
+        with pytest.raises(InputError, match="cannot be written"):
+            files.require_writable(target)
+    files.require_writable(tmp_path / "new" / "report.html")
+
+
 def test_leftovers_of_a_kill_are_recognised_and_removed(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / ".a.arrow.123.tmp").write_text("x")

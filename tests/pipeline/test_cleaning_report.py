@@ -15,7 +15,7 @@ from corpuskit.engine import JobResult, run
 from corpuskit.errors import ArtifactError, ConfigError, InputError
 from corpuskit.ingest import IngestJob, ReadOptions
 from corpuskit.jobs import Entry, Workspace
-from corpuskit.pipeline.cleaning_report import CleaningReport, make_report, read_surveys, require_writable
+from corpuskit.pipeline.cleaning_report import CleaningReport, make_report, read_surveys
 from corpuskit.pipeline.demo.build import articles
 from corpuskit.pipeline.rescue import rescue
 from corpuskit.pipeline.rule_notes import note_for, rule_notes
@@ -233,14 +233,6 @@ def test_a_survey_needs_one_cleaner(crawl):
         with pytest.raises(ConfigError) as caught:
             job(crawl, steps=steps)
         assert caught.value.where == "survey"
-
-
-def test_a_target_that_cannot_be_written_is_refused_beforehand(tmp_path):
-    (tmp_path / "file").write_text("")
-    for target in (tmp_path, tmp_path / "file" / "report.html"):
-        with pytest.raises(InputError, match="cannot be written"):
-            require_writable(target)
-    require_writable(tmp_path / "new" / "report.html")
 
 
 def test_rules_are_described_with_the_field_that_sets_them(result):
