@@ -3,7 +3,8 @@
 Weights are rounded to 8 bits with one scale an output, the inputs of a product to 8 bits with one scale a row
 (absmax, as the vector-wise quantisation of Dettmers et al. 2022, LLM.int8()). The result is off by about one
 in a hundred: good enough to guess with (`corpuskit.generate.gpt2.RoughWeights`), never used to decide.
-The 48 products of GPT-2 124M's layers for one row take 2.0 ms in 8 bits and 11.1 in float32.
+The 48 products of GPT-2 124M's layers for one row take 2.0 ms in 8 bits, repeated where the last cache holds
+their 85 MB, and 11.1 in float32; between other work, and with the output layer, 6.5 ms in 8 bits.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from numbers import Integral
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from transformers import PreTrainedModel
 
@@ -18,6 +18,7 @@ from corpuskit.generate.beams import search
 from corpuskit.generate.continuation import Continuation
 from corpuskit.generate.decoding import decoder_for, first_token
 from corpuskit.generate.gpt2 import arrange, supports
+from corpuskit.generate.limits import context_length_of, end_ids_of, end_of_text_of
 from corpuskit.generate.sampling import Sampling, SamplingOptions
 from corpuskit.generate.shortcuts import Shortcuts
 from corpuskit.generate.stops import StopStrings, as_stops, texts_of
@@ -69,9 +70,9 @@ class Generator:
                     hint="load the tokenizer the model was trained with, or resize the model's embedding",
                 )
             self.vocab_size = tokenizer.vocab_size
-        self.context_length = _context_length(model)
-        self.end_of_text_id = _end_of_text(model, tokenizer)
-        self.end_ids = _end_ids(model, self.end_of_text_id)
+        self.context_length = context_length_of(model)
+        self.end_of_text_id = end_of_text_of(model, tokenizer)
+        self.end_ids = end_ids_of(model, self.end_of_text_id)
         self._opening = [first_token(model)] if self.answers else []
         self._shortcuts = Shortcuts(model, self.vocab_size)
 
@@ -429,29 +430,3 @@ def _positive(**values: int) -> None:
     for name, value in values.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"must be a whole number of at least 1, not {value!r}", where=name)
-
-
-def _context_length(model: PreTrainedModel) -> int | None:
-    for name in ("max_position_embeddings", "max_seq_len"):  # the second is MPT's
-        positions = getattr(model.config, name, None)
-        if isinstance(positions, int) and positions > 0:  # XLNet says -1
-            return positions
-    return None
-
-
-def _end_of_text(model: PreTrainedModel, tokenizer: TextTokenizer | None) -> int | None:
-    """The tokenizer's end-of-text id, or without a tokenizer the configuration's."""
-    if tokenizer is not None:
-        try:
-            return tokenizer.end_of_text_id
-        except ArtifactError:  # a vocabulary without special tokens
-            return None
-    found: Any = model.config.eos_token_id
-    return found if isinstance(found, int) else None
-
-
-def _end_ids(model: PreTrainedModel, end_of_text_id: int | None) -> frozenset[int]:
-    """The end-of-text token, and what else generation_config.json names as ends (chat models do)."""
-    listed: Any = getattr(model.generation_config, "eos_token_id", None)
-    others = listed if isinstance(listed, list) else [] if listed is None else [listed]
-    return frozenset([*others, *([] if end_of_text_id is None else [end_of_text_id])])
