@@ -24,10 +24,12 @@ def split(
     workers: Workers = DEFAULT_WORKERS,
 ) -> None:
     """Divide documents into those to train on and those to hold out."""
+    from corpuskit.errors import renamed
     from corpuskit.ingest.split import HELD_OUT, TRAINING, WITHOUT_KEY, SplitJob, Splitter
 
-    job = SplitJob(tuple(inputs), Splitter(held_out, key, seed))
-    result = run_with_progress("split", job, output, workers)
+    with renamed({"held_out": "--held-out", "key": "--key", "seed": "--seed"}):
+        job = SplitJob(tuple(inputs), Splitter(held_out, key, seed))
+        result = run_with_progress("split", job, output, workers)
     counts = result.counts
     total = result.tally.kept
     for reason, count in result.tally.quarantined.items():

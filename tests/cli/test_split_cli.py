@@ -45,7 +45,7 @@ def test_a_key_keeps_documents_together_and_bad_ones_are_refused(articles, tmp_p
         urls = [u for b in ck.read(line) for u in b.column("url").to_pylist()]
         sides.append({url.split("/")[2] for url in urls if url})
     assert sides[0] and sides[1] and not sides[0] & sides[1]
-    with pytest.raises(ConfigError, match="no document has a value"):
+    with pytest.raises(ConfigError, match="--key: no document has a value"):
         split([str(articles)], tmp_path / "out", key="sites", workers=1)
-    with pytest.raises(ConfigError, match="between 0 and 1"):
+    with pytest.raises(ConfigError, match="--held-out: must be between 0 and 1"):
         split([str(articles)], tmp_path / "out", held_out=1, workers=1)
